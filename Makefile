@@ -1,0 +1,43 @@
+# Each target does all its set-up. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help up demo test lint clean tools docker
+
+# What deploy/get-* fetch goes before what the machine has.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+
+up: tools ## Run everything in one process, with a NATS server of its own, until Ctrl-C
+	cargo build -p muster
+	target/debug/muster up
+
+demo: tools ## Show the whole way of a task with three real and 1,000 virtual agents
+	cargo build -p muster -p muster-agent
+	deploy/demo
+
+test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them without containers
+	# With all targets, so that what the tests need is compiled only once.
+	cargo build --workspace --all-targets
+	cargo test --workspace
+
+lint: ## Check format, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+clean: ## Remove all that was built or fetched, and end the Docker engine if we started it
+	deploy/get-docker stop
+	cargo clean
+	rm -rf .tools
+
+# Without the stock CLI (exit code 3) the tests and the demonstration say what they leave out.
+tools:
+	@deploy/get-nats-server
+	@deploy/get-nats-cli || [[ $$? = 3 ]]
+
+# Without an engine (exit code 3) the test kit runs the server as a child process.
+docker:
+	@{ deploy/get-docker && deploy/build-nats-image; } || [[ $$? = 3 && "$${MUSTER_REQUIRE_DOCKER:-}" != 1 ]]

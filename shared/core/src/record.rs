@@ -1,0 +1,184 @@
+//! The desired state: an agent's record and a group's life and contents, as they lie in the bucket `agents`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instant::Instant;
+use crate::lane::Lane;
+use crate::stamp::Stamp;
+
+/// At most this many groups an agent (Wazuh: error 1737).
+pub const MAX_GROUPS: usize = 128;
+/// The group that every agent joins at its enrolment and that cannot be deleted (Wazuh: error 1712).
+pub const DEFAULT_GROUP: &str = "default";
+
+/// The id of the agent with this number: the number, at least three digits, as in Wazuh 4.x.
+pub fn agent_id(number: u32) -> String {
+    format!("{number:03}")
+}
+
+/// The number of the agent with this id; `None` when no agent can have it.
+pub fn agent_number(id: &str) -> Option<u32> {
+    id.parse().ok().filter(|number| agent_id(*number) == id)
+}
+
+/// The whole desired state of one agent: `agents/id.<agent>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Given once, at enrolment, and never again.
+    pub number: u32,
+    /// The name, unique among the agents that are not gone.
+    pub name: String,
+    /// The groups in the order in which their configurations are merged.
+    pub groups: Vec<String>,
+    /// The version of the last change; it rises with each change of any lane, so that a lane which is removed and
+    /// comes back is newer than it ever was.
+    pub version: Stamp,
+    /// The level lanes that were set.
+    pub lanes: BTreeMap<Lane, Entry>,
+    /// The public key of its identity.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nkey: String,
+    /// When it was enrolled.
+    pub enrolled: Instant,
+    /// Deleted: the record stays so that neither id nor number is used again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
+}
+
+impl Agent {
+    /// Whether it is in the group.
+    pub fn in_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
+    }
+
+    /// The task that last changed the list of groups.
+    pub fn grouped_by(&self) -> Option<&Entry> {
+        self.lanes.get(&Lane::of(Lane::GROUPS))
+    }
+}
+
+/// What is in force in one lane of a recipient, and which task said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The record's version when the lane was set.
+    pub version: Stamp,
+    /// The order of the task that set it.
+    pub order: Stamp,
+    /// The task that set it.
+    pub task: String,
+    /// The digest of the content, for lanes that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The content's revision, counted in its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// Whether a group can have members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    /// It can.
+    Alive,
+    /// Its members are being taken out; nobody can join.
+    Deleting,
+    /// It is gone; it can be made again.
+    Deleted,
+}
+
+/// A group: `agents/gmeta.<group>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Whether it can have members.
+    pub life: Life,
+    /// The task that last changed its life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Its contents by lane kind or lane (`config`, `sca=<policy>`, ...).
+    #[serde(default)]
+    pub contents: BTreeMap<String, Content>,
+}
+
+impl Group {
+    /// A new group without contents.
+    pub fn alive(by: Option<String>) -> Self {
+        Self { life: Life::Alive, by, contents: BTreeMap::new() }
+    }
+
+    /// Whether it can have members.
+    pub fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
+}
+
+/// A pointer from a group to a stored body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// Rises with each change, also across deletion.
+    pub revision: u64,
+    /// The SHA-256 of the body in hex.
+    pub digest: String,
+    /// The order of the task that set it.
+    pub order: Stamp,
+    /// The task that set it.
+    pub task: String,
+}
+
+impl Content {
+    /// The lane entry of a member for this content.
+    pub fn entry(&self, version: Stamp) -> Entry {
+        Entry {
+            version,
+            order: self.order,
+            task: self.task.clone(),
+            digest: Some(self.digest.clone()),
+            revision: Some(self.revision),
+        }
+    }
+}
+
+/// The lane of a member for a group's content with this key.
+pub fn content_lane(group: &str, content: &str) -> Lane {
+    match content.split_once('=') {
+        // A content with a name of its own (sca=<policy>) is one lane, whichever group it comes from.
+        Some((kind, item)) => Lane::item_of(kind, item),
+        None => Lane::item_of(content, group),
+    }
+}
+
+/// What an agent last said of itself: `reported/<agent>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// The version of the agent's program.
+    #[serde(default)]
+    pub version: String,
+    /// The system it runs on, such as `linux`.
+    #[serde(default)]
+    pub os: String,
+    /// Labels of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The digests in force, by lane, as the modules loaded them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<Lane, String>,
+    /// When it was last heard, coarsely.
+    #[serde(default)]
+    pub seen: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_number() {
+        assert_eq!((agent_id(7), agent_id(1234)), ("007".into(), "1234".into()));
+        assert_eq!((agent_number("007"), agent_number("1234")), (Some(7), Some(1234)));
+        assert!(["7", "0007", "", "+07", "abc", "99999999999"].iter().all(|id| agent_number(id).is_none()));
+    }
+}

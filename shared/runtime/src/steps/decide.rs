@@ -1,0 +1,274 @@
+//! Step 4, decide: page by page, in the order of numbers; a page's decisions and changes are one batch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use muster_broker::{Fault, Txn};
+use muster_core::chain::{Page, Paged, Stored, key};
+use muster_core::desired;
+use muster_core::lane::Lane;
+use muster_core::message::Command;
+use muster_core::names::escape;
+use muster_core::numbers::Numbers;
+use muster_core::plan::{Decision, Plan};
+use muster_core::record::{Agent, Group, agent_id};
+
+use super::plan::group_key;
+use super::{AGENTS, Chain, Decided, Job};
+
+/// A page's batch has at most this many messages, a margin below the server's 1,000 for the page itself.
+const MESSAGES: usize = 900;
+
+/// The pages of a task, those that are decided and then the new ones.
+pub(super) struct Pages<'a> {
+    job: &'a Job<'a>,
+    plan: &'a Plan,
+    recipients: &'a Numbers,
+    found: VecDeque<(u32, Paged)>,
+    next: u32,
+    after: Option<u32>,
+    size: usize,
+    ended: bool,
+    complete: bool,
+}
+
+impl<'a> Pages<'a> {
+    /// Goes on where the chain stands: its last two pages are given again.
+    pub(super) fn resume(job: &'a Job<'a>, plan: &'a Plan, recipients: &'a Numbers, chain: &Chain) -> Self {
+        let next = chain.pages.first().map_or(0, |(n, _)| *n);
+        let found = chain.pages.iter().cloned().collect();
+        Self { job, plan, recipients, found, next, after: None, size: MESSAGES, ended: false, complete: false }
+    }
+
+    /// The next page; none after the last one, and none after a stop.
+    pub(super) async fn next(&mut self) -> Result<Option<(u32, Decided)>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        let n = self.next;
+        let decided = match self.found.pop_front() {
+            Some((_, page)) => Decided { page, commands: None },
+            None => self.decide(n).await?,
+        };
+        match &decided.page {
+            Paged::Page(page) => {
+                self.after = page.upto.or(self.after);
+                self.ended = page.last;
+                self.complete = page.last;
+            }
+            Paged::Stop(_) => self.ended = true,
+        }
+        self.next = n + 1;
+        Ok(Some((n, decided)))
+    }
+
+    /// Whether the last page was reached, and not a stop.
+    pub(super) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    async fn decide(&mut self, n: u32) -> Result<Decided, Fault> {
+        for conflict in 1u32.. {
+            let mut txn = Txn::new(&self.job.context.bus, AGENTS);
+            let (page, commands) =
+                stage(self.job, self.plan, self.recipients, n, self.after, self.size, &mut txn).await?;
+            match txn.commit().await {
+                Ok(_) => {
+                    self.job.progress.decided().await;
+                    return Ok(Decided { page: Paged::Page(page), commands: Some(commands) });
+                }
+                Err(Fault::Conflict) => {}
+                Err(fault) => return Err(fault),
+            }
+            let name = key::page(&self.job.task.id, n);
+            if let Some(found) = super::chain::stored::<Paged>(self.job.context, &name).await? {
+                return Ok(Decided { page: found.decision, commands: None });
+            }
+            if conflict.is_multiple_of(3) {
+                self.size = (self.size / 2).max(1);
+            }
+            self.job.context.clock.sleep(Duration::from_millis(u64::from(conflict.min(20)) * 5)).await;
+        }
+        Err(Fault::Conflict)
+    }
+}
+
+/// Adds a page to a batch: as many recipients behind `after` as fit, at most `size`.
+pub(super) async fn stage(
+    job: &Job<'_>,
+    plan: &Plan,
+    recipients: &Numbers,
+    n: u32,
+    after: Option<u32>,
+    size: usize,
+    txn: &mut Txn,
+) -> Result<(Page, Vec<Command>), Fault> {
+    let numbers: Vec<u32> = recipients.after(after).take(size).collect();
+    let record = |number: u32| format!("id.{}", agent_id(number));
+    txn.load(numbers.iter().map(|number| record(*number))).await?;
+    let mut decisions = Vec::with_capacity(numbers.len());
+    for number in &numbers {
+        let agent: Option<Agent> = txn.get(&record(*number))?;
+        // A record that stays as it is need not be checked: a decision not to change it is true of the moment of its
+        // reading, and whoever changes it meanwhile takes what is in force now along.
+        txn.unchecked(&record(*number));
+        decisions.push(agent.map(|agent| (decide(job, plan, &agent), agent)));
+    }
+    let mut groups = Groups::load(txn, &decisions).await?;
+    let mut page = Page { upto: numbers.last().copied(), last: true, ..Page::default() };
+    let mut commands = Vec::new();
+    for (number, decided) in numbers.iter().copied().zip(decisions) {
+        let Some((outcome, mut agent)) = decided else {
+            page.gone.insert(number);
+            continue;
+        };
+        let decision = match outcome {
+            Outcome::Gone => {
+                page.gone.insert(number);
+                continue;
+            }
+            Outcome::Mine => {
+                page.commanded.insert(number);
+                commands.push(desired::command(job.task, plan, &agent, &agent_id(number)));
+                continue;
+            }
+            Outcome::Decision(Decision::Superseded(by)) => {
+                page.superseded.entry(by).or_default().insert(number);
+                continue;
+            }
+            Outcome::Decision(Decision::Skipped(reason)) => {
+                page.skipped.entry(reason).or_default().insert(number);
+                continue;
+            }
+            Outcome::Decision(decision) => decision,
+        };
+        let lane = plan.lane.clone().unwrap_or_else(|| Lane::of("run"));
+        match desired::apply(&mut agent, &decision, job.task, &lane, |name| groups.alive(name)) {
+            Err(group) => {
+                page.skipped.entry(format!("group {group} is deleted")).or_default().insert(number);
+                continue;
+            }
+            Ok(applied) => {
+                groups.moved(number, &applied.joined, &applied.left);
+                for before in applied.replaced {
+                    page.replaced.entry(before).or_default().insert(number);
+                }
+            }
+        }
+        page.commanded.insert(number);
+        commands.push(desired::command(job.task, plan, &agent, &agent_id(number)));
+        if !matches!(decision, Decision::Run) {
+            txn.put_json(&record(number), &agent)?;
+        }
+        if txn.messages() + groups.messages() >= MESSAGES {
+            page.upto = Some(number);
+            break;
+        }
+    }
+    groups.store(txn);
+    page.last = page.upto.is_none() || recipients.after(page.upto).next().is_none();
+    txn.put_json(&key::page(&job.task.id, n), &Stored::new(job.delivery, Paged::Page(page.clone())))?;
+    Ok((page, commands))
+}
+
+enum Outcome {
+    /// The agent was deleted.
+    Gone,
+    /// The lane carries this task already: it came with a group that the agent joined, or by a retry.
+    Mine,
+    /// What the function or the order of tasks says.
+    Decision(Decision),
+}
+
+fn decide(job: &Job<'_>, plan: &Plan, agent: &Agent) -> Outcome {
+    if agent.gone {
+        return Outcome::Gone;
+    }
+    if let Some(by) = &plan.superseded_by {
+        return Outcome::Decision(Decision::Superseded(by.clone()));
+    }
+    if let Some(lane) = &plan.lane {
+        if let Some(by) = desired::overtaken_by(agent, lane, job.task.order) {
+            return Outcome::Decision(Decision::Superseded(by));
+        }
+        if agent.lanes.get(lane).is_some_and(|entry| entry.task == job.task.id) {
+            return Outcome::Mine;
+        }
+    }
+    match &job.bound {
+        Ok(bound) => Outcome::Decision(bound.decide(plan, agent)),
+        Err(_) => Outcome::Decision(Decision::Skipped("the task cannot be read".into())),
+    }
+}
+
+/// The groups that a page's agents join and leave: their lives are checked, their sets of members are changed.
+struct Groups {
+    alive: HashMap<String, Group>,
+    sets: BTreeMap<String, Numbers>,
+    changed: BTreeSet<String>,
+}
+
+impl Groups {
+    async fn load(txn: &mut Txn, decisions: &[Option<(Outcome, Agent)>]) -> Result<Self, Fault> {
+        let mut joined = BTreeSet::new();
+        let mut sets = BTreeSet::new();
+        for (outcome, agent) in decisions.iter().flatten() {
+            let Outcome::Decision(Decision::Groups(groups)) = outcome else { continue };
+            for group in groups.iter().filter(|g| !agent.in_group(g)) {
+                joined.insert(group.clone());
+                sets.insert(set_key(group, agent.number));
+            }
+            sets.extend(agent.groups.iter().filter(|g| !groups.contains(g)).map(|g| set_key(g, agent.number)));
+        }
+        txn.load(joined.iter().map(|name| group_key(name)).chain(sets.iter().cloned())).await?;
+        let mut out = Self { alive: HashMap::new(), sets: BTreeMap::new(), changed: BTreeSet::new() };
+        for name in joined {
+            if let Some(group) = txn.get::<Group>(&group_key(&name))? {
+                out.alive.insert(name, group);
+            }
+        }
+        for key in sets {
+            let numbers = txn.bytes(&key).map_or(Ok(Numbers::new()), |body| Numbers::decode(body));
+            // Only sets that change are written; the others need no check.
+            txn.unchecked(&key);
+            let numbers = numbers.map_err(|why| Fault::Refused(format!("{AGENTS}/{key}: {why}")))?;
+            out.sets.insert(key, numbers);
+        }
+        Ok(out)
+    }
+
+    fn alive(&self, name: &str) -> Option<&Group> {
+        self.alive.get(name)
+    }
+
+    fn moved(&mut self, number: u32, joined: &[String], left: &[String]) {
+        let moves = joined.iter().map(|g| (g, true)).chain(left.iter().map(|g| (g, false)));
+        for (group, joins) in moves {
+            let key = set_key(group, number);
+            let set = self.sets.entry(key.clone()).or_default();
+            if joins {
+                set.insert(number)
+            } else {
+                set.remove(number)
+            };
+            self.changed.insert(key);
+        }
+    }
+
+    /// How many messages the changed sets will need.
+    fn messages(&self) -> usize {
+        self.changed.len()
+    }
+
+    fn store(self, txn: &mut Txn) {
+        for (key, set) in self.sets {
+            if self.changed.contains(&key) {
+                txn.put(&key, set.encode());
+            }
+        }
+    }
+}
+
+fn set_key(group: &str, number: u32) -> String {
+    format!("group.{}.{}", escape(group), Numbers::container(number))
+}

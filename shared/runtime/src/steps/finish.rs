@@ -1,0 +1,29 @@
+//! The end of a saga: what changes after the last page.
+
+use muster_broker::{Fault, Txn};
+use muster_core::chain::{Finished, Stored, key};
+use muster_core::plan::Plan;
+
+use super::{AGENTS, Job, plan};
+
+/// Makes the last changes once. A task that was stopped before its last page has none to make.
+pub(super) async fn finish(job: &Job<'_>, plan: &Plan, complete: bool) -> Result<(), Fault> {
+    if plan.finish.is_empty() || !complete {
+        return Ok(());
+    }
+    loop {
+        let mut txn = Txn::new(&job.context.bus, AGENTS);
+        let name = key::finish(&job.task.id);
+        if txn.fetch::<Stored<Finished>>(&name).await?.is_some() {
+            return Ok(());
+        }
+        if plan::apply(&plan.finish, job, &mut txn).await?.is_err() {
+            return Ok(());
+        }
+        txn.put_json(&name, &Stored::new(job.delivery, Finished {}))?;
+        match txn.commit().await {
+            Err(Fault::Conflict) => {}
+            done => return done.map(|_| ()),
+        }
+    }
+}

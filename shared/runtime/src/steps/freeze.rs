@@ -1,0 +1,73 @@
+//! Step 3, freeze: the recipients are computed once and stored with a create-only head.
+
+use muster_broker::{Fault, Txn, kv};
+use muster_core::chain::{Frozen, Stored, key};
+use muster_core::numbers::Numbers;
+use muster_core::plan::Plan;
+
+use super::{AGENTS, Chain, Job, resolve, tell};
+
+/// What the head says.
+pub(super) struct Head {
+    pub(super) count: u64,
+    pub(super) containers: Vec<u16>,
+}
+
+/// The recipients; none when the task was stopped before they were known.
+pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<Option<Numbers>, Fault> {
+    let id = &job.task.id;
+    match &chain.recipients {
+        Some(Frozen::Stop(_)) => return Ok(None),
+        Some(Frozen::Recipients { containers, .. }) => {
+            let recipients = stored(job, containers).await?;
+            if chain.pages.is_empty() {
+                tell::frozen(job).await?;
+            }
+            return Ok(Some(recipients));
+        }
+        None => {}
+    }
+    let recipients = resolve::resolve(job.context, &plan.select).await?;
+    let mut txn = Txn::new(&job.context.bus, AGENTS);
+    stage(job, &recipients, &mut txn)?;
+    match txn.commit().await {
+        Ok(_) => job.progress.decided().await,
+        Err(Fault::Conflict) => {
+            let found = super::chain::stored::<Frozen>(job.context, &key::recipients(id)).await?;
+            return match found.map(|stored| stored.decision) {
+                Some(Frozen::Recipients { containers, .. }) => stored(job, &containers).await.map(Some),
+                Some(Frozen::Stop(_)) => Ok(None),
+                None => Err(Fault::Conflict),
+            };
+        }
+        Err(fault) => return Err(fault),
+    }
+    tell::frozen(job).await?;
+    Ok(Some(recipients))
+}
+
+/// Adds the recipients and their head to a batch.
+pub(super) fn stage(job: &Job<'_>, recipients: &Numbers, txn: &mut Txn) -> Result<Head, Fault> {
+    let parts = recipients.split();
+    let head = Head { count: recipients.len(), containers: parts.iter().map(|(c, _)| *c).collect() };
+    let decision = Frozen::Recipients { count: head.count, containers: head.containers.clone() };
+    txn.put_json(&key::recipients(&job.task.id), &Stored::new(job.delivery, decision))?;
+    for (container, part) in parts {
+        txn.put(&key::container(&job.task.id, container), part.encode());
+    }
+    Ok(head)
+}
+
+async fn stored(job: &Job<'_>, containers: &[u16]) -> Result<Numbers, Fault> {
+    let subjects: Vec<String> =
+        containers.iter().map(|c| kv::subject(AGENTS, &key::container(&job.task.id, *c))).collect();
+    let found = resolve::sets(job.context, AGENTS, &subjects).await?;
+    if found.len() < subjects.len() {
+        // Head and containers lie in one batch: what is missing is not missing, this replica is behind.
+        return Err(Fault::Unavailable(format!("recipients of {} are not all there yet", job.task.id)));
+    }
+    Ok(found.into_values().fold(Numbers::new(), |mut all, (_, part)| {
+        all.union_with(&part);
+        all
+    }))
+}

@@ -1,0 +1,189 @@
+//! Step 2, plan: what is to be done, stored with the changes it makes in one batch.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use muster_broker::{Fault, Txn, Write, kv};
+use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
+use muster_core::desired;
+use muster_core::function::{Bound, Key, Reads};
+use muster_core::names::{digest, escape};
+use muster_core::plan::{Change, Plan};
+use muster_core::problem::{Problem, Refusal};
+use muster_core::record::Group;
+use muster_core::target::Target;
+
+use super::{AGENTS, Chain, Job, decide, freeze, resolve};
+
+/// A task that names at most this many agents is planned, frozen and decided in one batch.
+const SMALL: usize = 64;
+
+/// Decides about the whole, or takes the decision that another delivery has stored meanwhile.
+pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
+    for attempt in 1.. {
+        let mut txn = Txn::new(&job.context.bus, AGENTS);
+        let planned = stage(job, &mut txn).await?;
+        txn.put_json(&key::plan(&job.task.id), &Stored::new(job.delivery, planned.clone()))?;
+        let mut chain = Chain { plan: Some(planned.clone()), delivery: job.delivery, ..Chain::default() };
+        if let Planned::Plan(plan) = &planned
+            && let Target::Agents(ids) = &plan.select
+            && ids.len() <= SMALL
+        {
+            whole(job, plan, &mut txn, &mut chain).await?;
+        }
+        match txn.commit().await {
+            Ok(_) => {
+                job.progress.decided().await;
+                return Ok((planned, chain));
+            }
+            Err(Fault::Conflict) => {
+                // The index may hold this very plan's effect, and planning again would see "nothing to do" or "taken".
+                let found = Chain::load(job.context, &job.task.id).await?;
+                if let Some(planned) = found.plan.clone() {
+                    return Ok((planned, found));
+                }
+                job.context.clock.sleep(Duration::from_millis(5 * attempt.min(20))).await;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Err(Fault::Conflict)
+}
+
+/// Adds the other decisions of a small task to the plan's batch.
+async fn whole(job: &Job<'_>, plan: &Plan, txn: &mut Txn, chain: &mut Chain) -> Result<(), Fault> {
+    let recipients = resolve::resolve(job.context, &plan.select).await?;
+    let head = freeze::stage(job, &recipients, txn)?;
+    chain.recipients = Some(Frozen::Recipients { count: head.count, containers: head.containers });
+    let (page, _) = decide::stage(job, plan, &recipients, 0, None, SMALL, txn).await?;
+    chain.pages.push((0, Paged::Page(page)));
+    Ok(())
+}
+
+async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault> {
+    let bound = match &job.bound {
+        Ok(bound) => *bound,
+        Err(errors) => return Ok(Planned::Refused { errors: errors.clone() }),
+    };
+    let problems = job.task.target.as_ref().map(|t| t.problems("/target")).unwrap_or_default();
+    if !problems.is_empty() {
+        return Ok(Planned::Refused { errors: problems });
+    }
+    let reads = reads(bound, txn).await?;
+    let mut plan = match bound.plan(&reads) {
+        Ok(plan) => plan,
+        Err(errors) => return Ok(Planned::Refused { errors }),
+    };
+    let unknown = unknown(job, &plan, txn).await?;
+    if !unknown.is_empty() {
+        return Ok(Planned::Refused { errors: unknown });
+    }
+    if let Err(newer) = apply(&plan.changes, job, txn).await? {
+        plan.superseded_by = Some(newer);
+        plan.changes.clear();
+        plan.finish.clear();
+        plan.on_stop.clear();
+        return Ok(Planned::Plan(Box::new(plan)));
+    }
+    for body in std::mem::take(&mut plan.bodies) {
+        // Before the batch that points to it; stored again, it is the same content under the same key.
+        let key = format!("{}.{}", escape(&body.name), digest(body.content.as_bytes()));
+        let write = Write::new(kv::subject(&body.bucket, &key), body.content);
+        job.context.bus.publish(&kv::stream(&body.bucket), vec![write]).await?;
+    }
+    Ok(Planned::Plan(Box::new(plan)))
+}
+
+/// What is found at the keys that the function declares.
+async fn reads(bound: &dyn Bound, txn: &mut Txn) -> Result<Reads, Fault> {
+    let keys = bound.reads();
+    txn.load(keys.iter().map(stored_at)).await?;
+    let mut reads = Reads::default();
+    for key in keys {
+        let at = stored_at(&key);
+        match key {
+            Key::Agent(id) => reads.agents.extend(txn.get(&at)?.map(|agent| (id, agent))),
+            Key::Group(name) => reads.groups.extend(txn.get(&at)?.map(|group| (name, group))),
+            Key::Name(name) => reads.names.extend(txn.get(&at)?.map(|id| (name, id))),
+        }
+    }
+    Ok(reads)
+}
+
+fn stored_at(key: &Key) -> String {
+    match key {
+        Key::Agent(id) => format!("id.{}", escape(id)),
+        Key::Group(name) => group_key(name),
+        Key::Name(name) => format!("name.{}", escape(name)),
+    }
+}
+
+pub(super) fn group_key(name: &str) -> String {
+    format!("gmeta.{}", escape(name))
+}
+
+/// Applies changes of groups; or says which newer task has had the last word.
+pub(super) async fn apply(changes: &[Change], job: &Job<'_>, txn: &mut Txn) -> Result<Result<(), String>, Fault> {
+    for change in changes {
+        let key = group_key(change.group());
+        match desired::change(txn.fetch::<Group>(&key).await?, change, job.task) {
+            Ok(group) => txn.put_json(&key, &group)?,
+            Err(newer) => return Ok(Err(newer)),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The agents and groups of the selection that do not exist, and what cannot be addressed at all.
+async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, Fault> {
+    /// More are not named one by one.
+    const NAMED: usize = 20;
+    let changed: BTreeSet<&str> = plan.changes.iter().map(Change::group).collect();
+    let mut problems = Vec::new();
+    for (pointer, leaf) in plan.select.leaves("/target") {
+        let missing: Vec<(usize, &String, &str, &str)> = match leaf {
+            Target::Agents(ids) => {
+                let enrolled = resolve::enrolled_among(job.context, ids).await?;
+                let there = |id: &String| muster_core::record::agent_number(id).is_some_and(|n| enrolled.contains(n));
+                ids.iter()
+                    .enumerate()
+                    .filter(|(_, id)| !there(id))
+                    .map(|(i, id)| (i, id, "agent", "muster agent list"))
+                    .collect()
+            }
+            Target::Groups(names) => {
+                let keys: Vec<String> = names.iter().map(|n| group_key(n)).collect();
+                txn.load(keys.clone()).await?;
+                let mut missing = Vec::new();
+                for (i, (name, key)) in names.iter().zip(&keys).enumerate() {
+                    if changed.contains(name.as_str()) {
+                        continue;
+                    }
+                    // A group that is deleted after this look has no members when the recipients are read.
+                    txn.unchecked(key);
+                    if !txn.get::<Group>(key)?.is_some_and(|g| g.is_alive()) {
+                        missing.push((i, name, "group", "muster group list"));
+                    }
+                }
+                missing
+            }
+            Target::Servers(_) => {
+                let message = format!("a task of type {} concerns agents, not server nodes", job.task.kind);
+                problems.push(Problem::new("wrong-target", pointer, message));
+                continue;
+            }
+            _ => continue,
+        };
+        let one = matches!(leaf, Target::Agents(ids) | Target::Groups(ids) if ids.len() == 1);
+        let total = missing.len();
+        for (i, name, what, list) in missing.into_iter().take(NAMED) {
+            let pointer = if one { format!("{pointer}/id") } else { format!("{pointer}/id/{i}") };
+            let problem = Problem::new(&format!("unknown-{what}"), pointer, format!("there is no {what} '{name}'"));
+            problems.push(problem.hint(format!("see: {list}")));
+        }
+        if total > NAMED {
+            problems.push(Problem::new("unknown", pointer, format!("and {} more that do not exist", total - NAMED)));
+        }
+    }
+    Ok(problems)
+}
