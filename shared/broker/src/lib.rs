@@ -2,6 +2,8 @@
 //! simulation. One conformance suite holds every implementation to the same semantics.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod fault;
 pub mod kv;
 mod link;
@@ -80,6 +82,12 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// [`Fault::Unavailable`], also when there is no such consumer.
     async fn subscribe(&self, stream: &str, consumer: &str, prefetch: usize) -> Result<Box<dyn Deliveries>, Fault>;
+
+    /// The place up to which a consumer's readers have acknowledged everything.
+    ///
+    /// # Errors
+    /// [`Fault::Unavailable`].
+    async fn acked_upto(&self, stream: &str, consumer: &str) -> Result<u64, Fault>;
 }
 
 /// Messages of a durable consumer.

@@ -28,7 +28,14 @@ pub struct Write {
 impl Write {
     /// A message without conditions.
     pub fn new(subject: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        Self { subject: subject.into(), body: Some(body.into()), expect: None, check: None, ttl: None, headers: Vec::new() }
+        Self {
+            subject: subject.into(),
+            body: Some(body.into()),
+            expect: None,
+            check: None,
+            ttl: None,
+            headers: Vec::new(),
+        }
     }
 
     /// A value for a key that must have this revision; 0 when it must not be there.

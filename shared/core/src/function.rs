@@ -15,6 +15,8 @@ use crate::task::{Task, TaskType};
 pub trait Function: Send + Sync + 'static {
     /// The type: the token of the subject, the name of crate and schema.
     const TYPE: TaskType;
+    /// Whether its tasks act one at a time in their order: so it is for every function with a level lane.
+    const SERIAL: bool = true;
     /// The JSON Schema of the whole task.
     const SCHEMA: &'static str;
     /// The arguments, after the schema has accepted them.

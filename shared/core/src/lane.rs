@@ -45,6 +45,15 @@ impl Lane {
     pub fn item(&self) -> Option<&str> {
         self.item.as_deref()
     }
+
+    /// The bucket and the key of the body with this digest, for lanes whose entries point to one.
+    pub fn body_at(&self, digest: &str) -> Option<(&'static str, String)> {
+        let bucket = match self.kind() {
+            Self::CONFIG => "groups",
+            _ => return None,
+        };
+        self.item().map(|item| (bucket, format!("{}.{digest}", escape(item))))
+    }
 }
 
 /// The escaped form: safe as a token of a subject.
@@ -87,6 +96,12 @@ impl TryFrom<String> for Lane {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_configuration_lies_under_its_group_and_digest() {
+        assert_eq!(Lane::config("web.eu").body_at("ab12"), Some(("groups", "web=2eeu.ab12".into())));
+        assert_eq!(Lane::of("groups").body_at("ab12"), None);
+    }
 
     #[test]
     fn a_lane_splits_at_its_first_equals_sign() {

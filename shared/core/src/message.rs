@@ -226,6 +226,18 @@ pub struct Confirmed {
     pub confirmed: Vec<String>,
 }
 
+/// The answer to `agent.<id>.config.<group>` and `agent.<id>.content.<digest>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyAnswer {
+    /// The SHA-256 of the content in hex.
+    pub digest: String,
+    /// The content's revision, counted in its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The content.
+    pub content: String,
+}
+
 /// The answer to a request that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {

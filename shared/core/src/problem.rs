@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// One reason for a refusal. `code` is for programs and never changes its meaning; `message` is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Problem {
     /// A stable word, such as `schema`, `unknown-group`, `too-many-groups`.
     pub code: String,

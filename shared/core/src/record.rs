@@ -59,9 +59,9 @@ impl Agent {
     }
 }
 
-/// What is in force in one lane of a recipient, and which task said so.
+/// What is in force in one lane of a recipient, and which task said so. It travels in commands, so an agent takes it
+/// with fields that it does not know yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The record's version when the lane was set.
     pub version: Stamp,

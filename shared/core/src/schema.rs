@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use jsonschema::{Draft, Registry};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, Registry, ValidationError};
 use serde_json::Value;
 
 use crate::problem::Problem;
@@ -10,20 +11,33 @@ use crate::problem::Problem;
 /// At most this many problems are named for one document.
 const MAX_PROBLEMS: usize = 20;
 
+/// A message beyond this many bytes is given without the value, and cut when it is still longer.
+const MAX_MESSAGE: usize = 300;
+/// A pointer is cut beyond this many bytes: the keys in it are the author's.
+const MAX_POINTER: usize = 300;
+
 /// What other schemas refer to.
-const COMMON: &str = include_str!("../../../schemas/task.json");
+const COMMON: &[&str] = &[
+    include_str!("../../../schemas/task.json"),
+    include_str!("../../../schemas/types.json"),
+    include_str!("../../../schemas/command.json"),
+];
 
 static REGISTRY: LazyLock<Result<Registry<'static>, String>> = LazyLock::new(|| {
-    let common: Value = serde_json::from_str(COMMON).map_err(|e| e.to_string())?;
-    let id = common["$id"].as_str().unwrap_or_default().to_owned();
-    Registry::new().add(id, common).map_err(|e| e.to_string())?.prepare().map_err(|e| e.to_string())
+    let mut registry = Registry::new();
+    for text in COMMON {
+        let document: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let id = document["$id"].as_str().unwrap_or_default().to_owned();
+        registry = registry.add(id, document).map_err(|e| e.to_string())?;
+    }
+    registry.prepare().map_err(|e| e.to_string())
 });
 
 /// A compiled schema.
 pub struct Schema(jsonschema::Validator);
 
 impl Schema {
-    /// Compiles the text of a schema; it may refer to `schemas/task.json` by its `$id`.
+    /// Compiles the text of a schema; it may refer to `task.json`, `types.json` and `command.json` beside it.
     ///
     /// # Errors
     /// When the text is no JSON Schema, or refers to one that is not known.
@@ -40,19 +54,50 @@ impl Schema {
             .map_err(|e| e.to_string())
     }
 
-    /// The problems of a document, at most 20, in the order of the schema; none when it is valid.
+    /// The problems of a document, at most 20 and each once, in the order of the schema; none when it is valid. An
+    /// unknown field is a problem at that field. Messages and pointers have a bounded length whatever the document.
     pub fn problems(&self, document: &Value) -> Vec<Problem> {
-        self.0.iter_errors(document).take(MAX_PROBLEMS).map(|e| problem(&e)).collect()
+        let mut problems: Vec<Problem> = Vec::new();
+        for problem in self.0.iter_errors(document).flat_map(|e| each(&e)) {
+            if problems.len() == MAX_PROBLEMS {
+                break;
+            }
+            // A type's own schema narrows what task.json says too: both may refuse for the same reason.
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+        problems
     }
 }
 
-fn problem(error: &jsonschema::ValidationError<'_>) -> Problem {
-    let mut message = error.to_string();
-    if message.len() > 300 {
-        // A message quotes the value, which is as long as its author liked.
-        let cut = (0..=300).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-        message.truncate(cut);
-        message.push_str("...");
+fn each(error: &ValidationError<'_>) -> Vec<Problem> {
+    let place = error.instance_path();
+    let problem = |pointer: &str, message: String| {
+        Problem::new("schema", cut(pointer.into(), MAX_POINTER), cut(message, MAX_MESSAGE))
+    };
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => unexpected
+            .iter()
+            .take(MAX_PROBLEMS)
+            .map(|key| problem(place.join(key.as_str()).as_str(), format!("'{key}' is not a known field")))
+            .collect(),
+        _ => {
+            let mut message = error.to_string();
+            if message.len() > MAX_MESSAGE {
+                message = error.masked().to_string();
+            }
+            vec![problem(place.as_str(), message)]
+        }
     }
-    Problem::new("schema", error.instance_path().to_string(), message)
+}
+
+/// The text, or its beginning when it has more than `most` bytes.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - 3));
+        text.push_str("...");
+    }
+    text
 }

@@ -79,6 +79,8 @@ pub enum StopKind {
     Parked,
     /// The server was restored from a backup.
     Restored,
+    /// `deliver_until` has passed before everything was decided: the rest is `expired`.
+    Expired,
 }
 
 impl Summary {

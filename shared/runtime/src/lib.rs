@@ -1,6 +1,14 @@
 //! What every function and service shares: the seven steps, the loop that feeds them, and the shell of a process.
 
+pub mod cases;
+mod crash;
 mod definition;
+mod health;
+mod shell;
 pub mod steps;
+mod worker;
 
 pub use definition::Definition;
+pub use health::Ready;
+pub use shell::{Shell, function, log, main, on_signal, run};
+pub use worker::{arrival, work};

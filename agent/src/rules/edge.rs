@@ -1,0 +1,71 @@
+//! Edge commands: each counts, and is carried out at most once.
+
+use muster_core::message::{Command, CommandResult, Outcome};
+
+use super::outcome::{INTERRUPTED, UNKNOWN, bounded, outcome};
+use super::report::result;
+use super::state::{Change, Edge};
+use super::{Core, Durability, Ledger, LedgerFault, Step};
+
+impl<L: Ledger> Core<L> {
+    /// A command that was seen is reported again or still runs. One below the floor never starts. Any other is
+    /// "started" on disk before it starts.
+    pub(super) fn take_edge(&mut self, command: Command) -> Result<Step, LedgerFault> {
+        if let Some(edge) = self.state.edge(&command.request_id) {
+            let again = edge.outcome.as_deref().map(|outcome| edge_result(&edge.task, outcome));
+            self.report_again(again)?;
+            return Ok(Step::Nothing);
+        }
+        if command.order < self.state.floor {
+            return Ok(Step::Nothing);
+        }
+        let (task, action) = (command.request_id, command.action);
+        let edge = Edge { task: task.clone(), order: command.order, outcome: None, confirmed: false };
+        if !self.actions.contains(&action.name.as_str()) {
+            self.done(edge, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
+            return Ok(Step::Nothing);
+        }
+        self.write(vec![Change::Edge(task.clone(), Some(edge))], Durability::Now)?;
+        Ok(Step::Run { task, action, timeout: command.timeout })
+    }
+
+    /// Says what came of an edge command. What was not started, or is finished already, is ignored.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; the command then counts as interrupted.
+    pub fn finished(&mut self, task: &str, outcome: Outcome) -> Result<(), LedgerFault> {
+        match self.state.edge(task).filter(|edge| edge.outcome.is_none()).cloned() {
+            Some(edge) => self.done(edge, bounded(outcome)),
+            None => Ok(()),
+        }
+    }
+
+    /// What was started and is not done was interrupted: it may have had any part of its effect.
+    pub(super) fn interrupt(&mut self) -> Result<(), LedgerFault> {
+        let started: Vec<Edge> = self.state.edges.iter().filter(|edge| edge.outcome.is_none()).cloned().collect();
+        started.into_iter().try_for_each(|edge| self.done(edge, outcome(INTERRUPTED, "interrupted")))
+    }
+
+    /// "Done" with the result is on disk before it is reported.
+    fn done(&mut self, edge: Edge, outcome: Outcome) -> Result<(), LedgerFault> {
+        let task = edge.task.clone();
+        let result = edge_result(&task, &outcome);
+        let edge = Edge { outcome: Some(Box::new(outcome)), ..edge };
+        self.write(
+            vec![Change::Edge(task.clone(), Some(edge)), Change::Result(task, Some(result))],
+            Durability::Now,
+        )
+    }
+
+    /// An id leaves the ledger when its result is confirmed and it is below the floor.
+    pub(super) fn prune(&mut self) -> Result<(), LedgerFault> {
+        let floor = self.state.floor;
+        let over = self.state.edges.iter().filter(|edge| edge.confirmed && edge.order < floor);
+        let changes = over.map(|edge| Change::Edge(edge.task.clone(), None)).collect();
+        self.write(changes, Durability::Later)
+    }
+}
+
+fn edge_result(task: &str, outcome: &Outcome) -> CommandResult {
+    result(task, None, outcome.clone())
+}

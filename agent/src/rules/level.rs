@@ -1,0 +1,225 @@
+//! Level commands: each stands for a state, and of each lane the newest version counts.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use muster_core::lane::Lane;
+use muster_core::message::{Command, Outcome};
+use muster_core::names::{group_name_fault, is_digest};
+use muster_core::record::{Entry, MAX_GROUPS};
+use serde_json::{Value, json};
+
+use super::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
+use super::report::result;
+use super::state::{Change, Held, InForce};
+use super::{Core, Durability, Ledger, LedgerFault, Step};
+
+/// The command that says in which groups an agent is, and brings their configurations along.
+const SET_GROUP: &str = "set-group";
+/// The command that sets the configuration of one group.
+const SET_CONFIG: &str = "set-config";
+
+/// A state that is to be put in force as a whole, or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The groups and the digests of their configurations.
+    pub state: InForce,
+    /// The lanes that this sets.
+    taken: Vec<(Lane, Entry)>,
+    /// The lanes that belong to groups which the agent leaves, or to configurations which its groups no longer have.
+    dropped: Vec<Lane>,
+}
+
+impl Target {
+    /// The tasks that ask for it.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(|(_, entry)| entry.task.as_str()).filter(|task| !task.is_empty())
+    }
+
+    fn regroups(&self) -> bool {
+        self.taken.iter().any(|(lane, _)| lane.kind() == Lane::GROUPS)
+    }
+}
+
+type Sets = BTreeMap<Lane, Entry>;
+
+impl<L: Ledger> Core<L> {
+    /// Takes each lane that is newer than the one held. An equal one is reported again; an older one is ignored.
+    pub(super) fn take_level(&mut self, command: Command) -> Result<Step, LedgerFault> {
+        let newer = self.newer(&command.sets)?;
+        let name = command.action.name.as_str();
+        if name != SET_GROUP && name != SET_CONFIG {
+            return self.refuse(newer, outcome(UNKNOWN, format!("unknown command: {name}")));
+        }
+        let (known, unknown) = newer.into_iter().partition(|(lane, _)| match lane.kind() {
+            Lane::GROUPS => name == SET_GROUP,
+            Lane::CONFIG => lane.item().is_some(),
+            _ => false,
+        });
+        self.refuse(unknown, outcome(UNKNOWN, format!("{name} does not set this lane")))?;
+        match self.target(&command.action.args, &command.sets, known) {
+            Ok((target, _)) if !target.taken.is_empty() => Ok(Step::Set(target)),
+            // A set-group that was overtaken may name groups that the agent has left since; a set-config may not.
+            Ok((_, foreign)) => Ok(if foreign && name == SET_CONFIG { Step::Sync } else { Step::Nothing }),
+            Err((newer, why)) => self.refuse(newer, outcome(INVALID, why)),
+        }
+    }
+
+    /// The lanes that are newer than those held. What is asked for again is reported again.
+    fn newer(&mut self, sets: &Sets) -> Result<Vec<(Lane, Entry)>, LedgerFault> {
+        let (mut newer, mut again) = (Vec::new(), Vec::new());
+        for (lane, entry) in sets {
+            match self.state.lane(lane).map_or(Ordering::Greater, |held| entry.version.cmp(&held.version)) {
+                Ordering::Greater => newer.push((lane.clone(), entry.clone())),
+                Ordering::Equal if !entry.task.is_empty() => {
+                    again.extend(self.state.lane(lane).map(|held| lane_result(&entry.task, held)));
+                }
+                Ordering::Equal | Ordering::Less => {}
+            }
+        }
+        self.report_again(again)?;
+        Ok(newer)
+    }
+
+    /// The state that the newer lanes lead to, and whether some of them belong to groups that the agent is not in.
+    #[allow(clippy::type_complexity)]
+    fn target(
+        &self,
+        args: &Value,
+        sets: &Sets,
+        newer: Vec<(Lane, Entry)>,
+    ) -> Result<(Target, bool), (Vec<(Lane, Entry)>, String)> {
+        let regroup = newer.iter().find(|(lane, _)| lane.kind() == Lane::GROUPS).map(|(_, entry)| entry.version);
+        let groups = match regroup.map(|_| groups(args)).transpose() {
+            Ok(groups) => groups.unwrap_or_else(|| self.state.groups.clone()),
+            Err(why) => return Err((newer, why)),
+        };
+        let faulty = newer
+            .iter()
+            .find(|(lane, entry)| lane.kind() == Lane::CONFIG && !entry.digest.as_deref().is_some_and(is_digest));
+        if let Some((lane, _)) = faulty {
+            let why = format!("{lane}: the digest is missing or is not a SHA-256 in hex");
+            return Err((newer, why));
+        }
+        let member = |lane: &Lane| lane.item().is_none_or(|group| groups.iter().any(|g| g == group));
+        let (taken, foreign): (Vec<_>, Vec<_>) = newer.into_iter().partition(|(lane, _)| member(lane));
+        // Without the entry in `sets` the group has no configuration, unless the one held came later than the list.
+        let stays = |held: &Held| {
+            regroup.is_none_or(|version| {
+                member(&held.lane) && (sets.contains_key(&held.lane) || held.version > version)
+            })
+        };
+        let of_groups = self.state.lanes.iter().filter(|held| held.lane.kind() == Lane::CONFIG);
+        let dropped: Vec<Lane> = of_groups.filter(|held| !stays(held)).map(|held| held.lane.clone()).collect();
+        let digest = |group: &String| {
+            let lane = Lane::config(group);
+            let digest = match taken.iter().find(|(of, _)| *of == lane) {
+                Some((_, entry)) => entry.digest.clone(),
+                None if dropped.contains(&lane) => None,
+                None => self.good(&lane, group),
+            };
+            digest.map(|digest| (group.clone(), digest))
+        };
+        let configurations = groups.iter().filter_map(digest).collect();
+        Ok((Target { state: InForce { groups, configurations }, taken, dropped }, !foreign.is_empty()))
+    }
+
+    /// The digest to go on with for a group whose lane does not change: the last good one if the one held has failed.
+    fn good(&self, lane: &Lane, group: &str) -> Option<String> {
+        let held = self.state.lane(lane)?;
+        let last = || self.state.in_force.digest(group).map(str::to_owned);
+        match &held.failure {
+            None => held.digest.clone(),
+            // It failed together with others, and perhaps because of them.
+            Some(failure) if failure.code == NOT_APPLIED => last().or_else(|| held.digest.clone()),
+            Some(_) => last(),
+        }
+    }
+
+    /// Says whether the state is in force, or why not. Nothing happens when a lane became newer since [`Core::take`]:
+    /// then this is no longer the state to be in.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; the next start puts the state before this one in force again.
+    pub fn set(&mut self, target: Target, done: Result<(), Outcome>) -> Result<(), LedgerFault> {
+        let newer = |(lane, entry): &(Lane, Entry)| self.state.lane(lane).is_none_or(|held| held.version < entry.version);
+        if !target.taken.iter().all(newer) {
+            return Ok(());
+        }
+        let mut changes = Vec::new();
+        if target.regroups() {
+            changes.push(Change::Groups(target.state.groups.clone()));
+        }
+        changes.extend(target.dropped.iter().map(|lane| Change::Lane(lane.clone(), None)));
+        if done.is_ok() {
+            changes.extend(self.amended(&target).flat_map(took));
+            changes.push(Change::InForce(target.state));
+        }
+        let failure = done.err().map(Box::new);
+        let taken = target.taken.into_iter();
+        changes.extend(taken.flat_map(|(lane, entry)| took(held(lane, entry, failure.clone()))));
+        self.write(changes, Durability::Now)
+    }
+
+    /// The lanes that failed with an earlier state, and are in force with this one.
+    fn amended(&self, target: &Target) -> impl Iterator<Item = Held> {
+        let replaced = |lane: &Lane| target.taken.iter().any(|(of, _)| of == lane) || target.dropped.contains(lane);
+        let in_force = |held: &Held| match held.lane.item() {
+            Some(group) => held.digest.as_deref() == target.state.digest(group),
+            None => self.state.groups == target.state.groups,
+        };
+        self.state
+            .lanes
+            .iter()
+            .filter(|held| held.failure.as_ref().is_some_and(|failure| failure.code == NOT_APPLIED))
+            .filter(move |held| !replaced(&held.lane) && in_force(held))
+            .map(|held| Held { failure: None, ..held.clone() })
+    }
+
+    /// Takes the lanes as failed.
+    fn refuse(&mut self, lanes: Vec<(Lane, Entry)>, why: Outcome) -> Result<Step, LedgerFault> {
+        let failed = |(lane, entry)| took(held(lane, entry, Some(Box::new(why.clone()))));
+        let changes = lanes.into_iter().flat_map(failed).collect();
+        self.write(changes, Durability::Now)?;
+        Ok(Step::Nothing)
+    }
+}
+
+fn held(lane: Lane, entry: Entry, failure: Option<Box<Outcome>>) -> Held {
+    Held { lane, version: entry.version, task: entry.task, digest: entry.digest, failure }
+}
+
+/// The lane is held, and its task is told; a lane that no task has set has nobody to tell.
+fn took(held: Held) -> impl Iterator<Item = Change> {
+    let told = (!held.task.is_empty())
+        .then(|| Change::Result(held.task.clone(), Some(lane_result(&held.task, &held))));
+    [Change::Lane(held.lane.clone(), Some(held))].into_iter().chain(told)
+}
+
+fn lane_result(task: &str, held: &Held) -> muster_core::message::CommandResult {
+    let outcome = held.failure.as_deref().cloned().unwrap_or_else(|| Outcome {
+        data: held.digest.as_ref().map_or(Value::Null, |digest| json!({ "digest": digest })),
+        ..Outcome::default()
+    });
+    result(task, Some(held), outcome)
+}
+
+/// The list of groups in the arguments of `set-group`.
+fn groups(args: &Value) -> Result<Vec<String>, String> {
+    let list = args["groups"].as_array().ok_or("/groups: a list is needed")?;
+    if list.len() > MAX_GROUPS {
+        return Err(format!("/groups: {} groups; at most {MAX_GROUPS} are allowed", list.len()));
+    }
+    let mut groups: Vec<String> = Vec::with_capacity(list.len());
+    for (at, name) in list.iter().enumerate() {
+        let name = name.as_str().ok_or_else(|| format!("/groups/{at}: a name is needed"))?;
+        if let Some(fault) = group_name_fault(name) {
+            return Err(format!("/groups/{at}: {fault}"));
+        }
+        if groups.iter().any(|group| group == name) {
+            return Err(format!("/groups/{at}: '{name}' is there twice"));
+        }
+        groups.push(name.to_owned());
+    }
+    Ok(groups)
+}

@@ -1,0 +1,29 @@
+//! The list of functions: one line each.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use muster_core::function::Function;
+use muster_core::task::TaskType;
+use muster_runtime::{Definition, Shell};
+
+/// A function that can be run and asked about its schema.
+pub struct Entry {
+    /// Its type.
+    pub kind: TaskType,
+    /// Its schema, compiled.
+    pub define: fn() -> anyhow::Result<Definition>,
+    /// Runs it until the shell's shutdown.
+    pub run: fn(Shell) -> Running,
+}
+
+/// A function at work.
+pub type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+const fn entry<F: Function>() -> Entry {
+    Entry { kind: F::TYPE, define: Definition::of::<F>, run: |shell| Box::pin(muster_runtime::function::<F>(shell)) }
+}
+
+/// All functions, in the order of their names.
+pub const ALL: &[Entry] =
+    &[entry::<group_assignment::GroupAssignment>(), entry::<group_configuration::GroupConfiguration>()];

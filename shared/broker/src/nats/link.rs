@@ -1,0 +1,129 @@
+//! Pushes to agents, answered on a subject that only the agent may use.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, Message, StatusCode};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::AbortHandle;
+
+use super::api::bounded;
+use crate::{Fault, Link, Pushed};
+
+/// So many pushes wait for an answer at once; more are not faster.
+const OPEN: usize = 2000;
+
+type Waiting = Arc<Mutex<HashMap<u64, Push>>>;
+
+struct Push {
+    agent: String,
+    answer: oneshot::Sender<Pushed>,
+}
+
+/// The way to the agents over a connection of the user `push`. A push's reply subject is
+/// `agent.<id>.rx.<gateway>.<slot>`; slots are never used twice.
+pub struct NatsLink {
+    client: Client,
+    gateway: String,
+    slots: AtomicU64,
+    turn: Semaphore,
+    waiting: Waiting,
+    task: AbortHandle,
+}
+
+impl NatsLink {
+    /// Subscribes to the answers. The gateway's part of the subjects is random.
+    ///
+    /// # Errors
+    /// [`Fault::Unavailable`].
+    pub async fn new(client: Client) -> Result<Self, Fault> {
+        let gateway = nuid::next().to_string();
+        let mut answers = bounded("subscribe", client.subscribe(format!("agent.*.rx.{gateway}.*"))).await?;
+        let waiting = Waiting::default();
+        let task = tokio::spawn({
+            let waiting = waiting.clone();
+            async move {
+                while let Some(message) = answers.next().await {
+                    take(&waiting, message);
+                }
+                waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+        });
+        let (slots, turn, task) = (AtomicU64::new(0), Semaphore::new(OPEN), task.abort_handle());
+        Ok(Self { client, gateway, slots, turn, waiting, task })
+    }
+
+    async fn send(&self, agent: &str, reply: Option<String>, message: Bytes) -> Result<(), Fault> {
+        if agent.is_empty() || !agent.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)) {
+            return Err(Fault::Refused(format!("'{}' is no agent id", agent.escape_default())));
+        }
+        if message.len() > self.client.max_payload() {
+            return Err(Fault::Refused(format!("{} bytes for agent {agent} are too many", message.len())));
+        }
+        let subject = format!("agent.{agent}.command");
+        match reply {
+            Some(reply) => bounded(&subject, self.client.publish_with_reply(subject.clone(), reply, message)).await,
+            None => bounded(&subject, self.client.publish(subject.clone(), message)).await,
+        }
+    }
+}
+
+/// Hands an answer to who waits for it; one from another agent than the asked, or one that comes too late, to nobody.
+fn take(waiting: &Waiting, message: Message) {
+    let mut tokens = message.subject.split('.');
+    let (agent, slot) = (tokens.nth(1), tokens.nth(2).and_then(|slot| slot.parse().ok()));
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(slot) = slot.filter(|slot| waiting.get(slot).is_some_and(|push| Some(push.agent.as_str()) == agent))
+    else {
+        return;
+    };
+    let Some(push) = waiting.remove(&slot) else { return };
+    let _ = push.answer.send(match message.status {
+        Some(StatusCode::NO_RESPONDERS) => Pushed::NoResponder,
+        _ => Pushed::Answered(message.payload),
+    });
+}
+
+#[async_trait]
+impl Link for NatsLink {
+    async fn push(&self, agent: &str, message: Bytes, wait: Duration) -> Result<Pushed, Fault> {
+        let _turn = self.turn.acquire().await.map_err(|e| Fault::Unavailable(e.to_string()))?;
+        let slot = Slot { number: self.slots.fetch_add(1, Ordering::Relaxed), waiting: &self.waiting };
+        let (answer, answered) = oneshot::channel();
+        let push = Push { agent: agent.to_owned(), answer };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(slot.number, push);
+        self.send(agent, Some(format!("agent.{agent}.rx.{}.{}", self.gateway, slot.number)), message).await?;
+        match tokio::time::timeout(wait, answered).await {
+            Ok(Ok(pushed)) => Ok(pushed),
+            Ok(Err(_)) => Err(Fault::Unavailable("the connection is closed".into())),
+            Err(_) => Ok(Pushed::Silence),
+        }
+    }
+
+    async fn tell(&self, agent: &str, message: Bytes) -> Result<(), Fault> {
+        self.send(agent, None, message).await
+    }
+}
+
+impl Drop for NatsLink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Nobody waits in the slot any more once this is dropped.
+struct Slot<'a> {
+    number: u64,
+    waiting: &'a Waiting,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}

@@ -1,0 +1,28 @@
+//! The files under `nats/`, compiled in: the one list of what there is.
+
+/// A stream or bucket, in the form that `nats stream add --config` takes.
+pub(super) const STREAMS: &[&str] = &[
+    include_str!("../../../../nats/streams/TASKS.json"),
+    include_str!("../../../../nats/streams/COMMANDS.json"),
+    include_str!("../../../../nats/streams/RUNS.json"),
+    include_str!("../../../../nats/streams/RESULTS.json"),
+    include_str!("../../../../nats/streams/SCHEDULE.json"),
+    include_str!("../../../../nats/streams/DEAD.json"),
+    include_str!("../../../../nats/buckets/KV_agents.json"),
+    include_str!("../../../../nats/buckets/KV_nodes.json"),
+    include_str!("../../../../nats/buckets/KV_groups.json"),
+    include_str!("../../../../nats/buckets/KV_reported.json"),
+    include_str!("../../../../nats/buckets/KV_tasks.json"),
+    include_str!("../../../../nats/buckets/KV_sets.json"),
+];
+
+/// A stream and a durable consumer of it, in the form that `nats consumer add <stream> --config` takes.
+pub(super) const CONSUMERS: &[(&str, &str)] = &[
+    ("TASKS", include_str!("../../../../nats/consumers/TASKS/task-manager.json")),
+    ("TASKS", include_str!("../../../../nats/consumers/TASKS/group-assignment.json")),
+    ("TASKS", include_str!("../../../../nats/consumers/TASKS/group-configuration.json")),
+    ("COMMANDS", include_str!("../../../../nats/consumers/COMMANDS/comms-api.json")),
+    ("RUNS", include_str!("../../../../nats/consumers/RUNS/comms-api.json")),
+    ("RESULTS", include_str!("../../../../nats/consumers/RESULTS/result-collector.json")),
+    ("SCHEDULE", include_str!("../../../../nats/consumers/SCHEDULE/task-manager.json")),
+];

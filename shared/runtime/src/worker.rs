@@ -1,0 +1,205 @@
+//! The loop of a function: pull a task, carry it through the steps, settle its message.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use muster_broker::{Delivery, Fault, encode};
+use muster_core::function::Bound;
+use muster_core::problem::Refusal;
+use muster_core::stamp::Stamp;
+use muster_core::summary::{Stop, StopKind};
+use muster_core::task::Task;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::Definition;
+use crate::steps::{self, Admission, Arrival, Chain, Context, Job, Progress};
+
+/// This many deliveries without a new decision park a task.
+const PATIENCE: u64 = 10;
+/// The stream of tasks.
+const TASKS: &str = "TASKS";
+/// The stream of what was parked.
+const DEAD: &str = "DEAD";
+
+/// Pulls and carries out tasks until the shutdown; then it finishes or hands back what it has.
+///
+/// # Errors
+/// When the function's consumer cannot be read at all.
+pub async fn work(
+    definition: Arc<Definition>,
+    context: Context,
+    epoch: u32,
+    at_once: usize,
+    shutdown: CancellationToken,
+    ready: impl Fn(bool),
+) -> anyhow::Result<()> {
+    let name = definition.kind.name();
+    let mut deliveries = context.bus.subscribe(TASKS, name, at_once).await?;
+    ready(true);
+    let mut working = JoinSet::new();
+    loop {
+        while working.len() >= at_once {
+            working.join_next().await;
+        }
+        let pulled = tokio::select! {
+            () = shutdown.cancelled() => break,
+            pulled = deliveries.next(at_once - working.len()) => pulled,
+        };
+        let pulled = match pulled {
+            Ok(Some(pulled)) => pulled,
+            Ok(None) => break,
+            Err(fault) => {
+                warn!(%fault, "tasks cannot be pulled; trying again");
+                context.clock.sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        for delivery in pulled {
+            let (definition, context) = (definition.clone(), context.clone());
+            let span =
+                info_span!("task", subject = delivery.subject, place = delivery.place, task = tracing::field::Empty);
+            working.spawn(async move { settle(&definition, &context, epoch, &delivery).await }.instrument(span));
+        }
+    }
+    // What is being worked on is carried to its end; what takes longer than the grace comes again by redelivery.
+    let grace = context.clock.sleep(Duration::from_secs(20));
+    tokio::select! {
+        () = async { while working.join_next().await.is_some() {} } => {}
+        () = grace => warn!(left = working.len(), "tasks are handed back to another copy"),
+    }
+    Ok(())
+}
+
+/// Carries one message to an ack, a nak or the dead letters.
+async fn settle(definition: &Definition, context: &Context, epoch: u32, delivery: &Delivery) {
+    let done = AssertUnwindSafe(carry(definition, context, epoch, delivery)).catch_unwind().await;
+    let why = match done {
+        Ok(Ok(Carried::Done)) => {
+            if let Err(fault) = delivery.settle.ack().await {
+                warn!(%fault, "the ack was not sent; the task will be delivered again");
+            }
+            return;
+        }
+        Ok(Ok(Carried::Stuck(why))) => why,
+        Ok(Err(fault)) => {
+            warn!(%fault, delivery = delivery.delivery, "not done; the task will be delivered again");
+            hand_back(delivery).await;
+            return;
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            error!(panic = text.unwrap_or("unknown"), "the function panicked; the task will be delivered again");
+            hand_back(delivery).await;
+            return;
+        }
+    };
+    match park(context, epoch, delivery, &why).await {
+        Ok(()) => {
+            error!(why, "the task is parked");
+            let _ = delivery.settle.ack().await;
+        }
+        Err(fault) => {
+            warn!(%fault, "the task could not be parked; trying again");
+            hand_back(delivery).await;
+        }
+    }
+}
+
+async fn hand_back(delivery: &Delivery) {
+    let pause = Duration::from_millis(250 << delivery.delivery.min(7));
+    if let Err(fault) = delivery.settle.nak(pause).await {
+        warn!(%fault, "the task will be delivered again when its time is up");
+    }
+}
+
+enum Carried {
+    Done,
+    /// It does not come on; why.
+    Stuck(String),
+}
+
+async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery: &Delivery) -> Result<Carried, Fault> {
+    let arrival = arrival(delivery, epoch);
+    let Admission::Open { summary, task } = steps::admit(context, &arrival).await? else { return Ok(Carried::Done) };
+    tracing::Span::current().record("task", &summary.id);
+    let chain = Chain::load(context, &summary.id).await?;
+    if delivery.delivery > chain.delivery.saturating_add(PATIENCE) {
+        return Ok(Carried::Stuck(format!("{} deliveries without a new decision", delivery.delivery - chain.delivery)));
+    }
+    let (task, bound) = match *task {
+        Ok((task, document)) => {
+            let bound = bind(definition, &task, &document);
+            (task, bound)
+        }
+        Err(errors) => (unread(&summary, definition), Err(errors)),
+    };
+    let progress = Delivered(delivery);
+    let bound = bound.as_deref().map_err(Clone::clone);
+    steps::advance(&Job { context, task: &task, bound, delivery: delivery.delivery, progress: &progress }, chain)
+        .await?;
+    info!(task = task.id, "carried out");
+    Ok(Carried::Done)
+}
+
+/// A message of TASKS as the admission sees it.
+pub fn arrival(delivery: &Delivery, epoch: u32) -> Arrival<'_> {
+    Arrival {
+        kind: delivery.subject.strip_prefix("tasks.").unwrap_or(&delivery.subject),
+        body: &delivery.body,
+        order: Stamp::new(epoch, delivery.place),
+        at: delivery.at,
+    }
+}
+
+fn bind(definition: &Definition, task: &Task, document: &Value) -> Result<Box<dyn Bound>, Refusal> {
+    match definition.problems(document) {
+        problems if problems.is_empty() => definition.bind(task),
+        problems => Err(problems),
+    }
+}
+
+/// A task whose payload cannot be read: enough of it to store and tell the refusal.
+fn unread(summary: &muster_core::summary::Summary, definition: &Definition) -> Task {
+    Task {
+        id: summary.id.clone(),
+        kind: definition.kind,
+        order: summary.order,
+        target: None,
+        args: Value::Null,
+        source: None,
+        user: None,
+        timeout: definition.kind.timeout(),
+        published: summary.created,
+        deliver_until: summary.deliver_until,
+    }
+}
+
+struct Delivered<'a>(&'a Delivery);
+
+#[async_trait]
+impl Progress for Delivered<'_> {
+    async fn decided(&self) {
+        // A lost one costs a redelivery, which finds the decision.
+        let _ = self.0.settle.progress().await;
+    }
+}
+
+/// Nothing is dropped silently: the message and the reason go to DEAD, then the task is stopped.
+async fn park(context: &Context, epoch: u32, delivery: &Delivery, why: &str) -> Result<(), Fault> {
+    let body = String::from_utf8_lossy(&delivery.body);
+    let letter =
+        json!({ "stream": TASKS, "place": delivery.place, "subject": delivery.subject, "reason": why, "body": body });
+    let write = muster_broker::Write::new(format!("dead.tasks.{}", delivery.place), encode(&letter)?);
+    context.bus.publish(DEAD, vec![write]).await?;
+    if let Admission::Open { summary, .. } = steps::admit(context, &arrival(delivery, epoch)).await? {
+        let reason = format!("parked: {why}; the message is in {DEAD} at dead.tasks.{}", delivery.place);
+        steps::stop(context, &summary.id, &Stop { kind: StopKind::Parked, reason, user: None }).await?;
+    }
+    Ok(())
+}
