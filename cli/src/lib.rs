@@ -1,1 +1,44 @@
-//! muster
+//! `muster`: one binary for people. It runs the system, a part of it, or agents, and asks the running system.
+//!
+//! Data goes to stdout, all else to stderr. What the exit codes say is in [`exit`].
+
+mod args;
+mod ask;
+mod commands;
+pub mod exit;
+mod output;
+mod parts;
+mod server;
+mod submission;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = cli.globals.output;
+    let end = cli.globals.enter().and_then(|()| match cli.command {
+        Command::Run(run) => commands::run::run(&run),
+        Command::Guard(guard) => guard.run(),
+        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(output, command)),
+    });
+    end.unwrap_or_else(|error| exit::failed(&error, output)).into()
+}
+
+async fn work(output: output::Output, command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Up(up) => commands::up::up(up).await,
+        Command::Provision(provision) => Ok(commands::provision::provision(output, &provision).await),
+        Command::Agent(agent) => commands::agent::agent(output, agent).await,
+        Command::Fleet(fleet) => commands::fleet::fleet(fleet).await,
+        Command::Task(task) => commands::task::task(output, task).await,
+        Command::Group(group) => commands::group::group(output, group).await,
+        Command::Run(_) | Command::Guard(_) => Ok(Exit::Done),
+    }
+}

@@ -1,1 +1,203 @@
-//! muster-tests
+//! What the end-to-end tests share: a whole system of real processes on a real server, driven from outside.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use async_nats::{Client, jetstream};
+use muster_broker::{kv, nats::NatsBroker, topology};
+use muster_core::record::{Agent, agent_id};
+use muster_core::summary::Summary;
+use muster_testkit::{NatsServer, PATIENCE, Process, binary, eventually};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// All that runs beside the server.
+pub const COMPONENTS: [&str; 5] =
+    ["group-assignment", "group-configuration", "task-manager", "comms-api", "result-collector"];
+
+/// A server and the processes that work on it.
+pub struct System {
+    /// The server.
+    pub server: NatsServer,
+    /// A connection as the control user.
+    pub client: Client,
+    /// The buckets as the product reads them.
+    pub bus: NatsBroker,
+    running: BTreeMap<String, Vec<Process>>,
+}
+
+impl System {
+    /// A provisioned server with nothing running. Messages are redelivered after two seconds instead of thirty, so
+    /// that a killed copy's work is taken over soon.
+    ///
+    /// # Errors
+    /// When the server does not start.
+    pub async fn empty() -> Result<Self> {
+        let server = NatsServer::start().await?;
+        let client = server.control().await?;
+        let report = topology::provision(&client, 1, false).await?;
+        ensure!(report.is_in_place(), "not provisioned: {:?}", report.differences);
+        for (stream, consumer) in [
+            ("TASKS", "group-assignment"),
+            ("TASKS", "group-configuration"),
+            ("TASKS", "task-manager"),
+            ("COMMANDS", "comms-api"),
+            ("RUNS", "comms-api"),
+            ("RESULTS", "result-collector"),
+        ] {
+            redeliver_after(&client, stream, consumer, Duration::from_secs(2)).await?;
+        }
+        let bus = NatsBroker::new(client.clone());
+        Ok(Self { server, client, bus, running: BTreeMap::new() })
+    }
+
+    /// A provisioned server with one process of each component.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn start() -> Result<Self> {
+        let mut system = Self::empty().await?;
+        for component in COMPONENTS {
+            system.run(component, &[])?;
+        }
+        Ok(system)
+    }
+
+    /// Starts one more copy of a component.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub fn run(&mut self, component: &str, env: &[(&str, &str)]) -> Result<()> {
+        let mut command = self.muster()?;
+        command.args(["run", component]).envs(env.iter().copied());
+        self.running.entry(component.to_owned()).or_default().push(Process::start(command)?);
+        Ok(())
+    }
+
+    /// The `muster` program, pointed at this server.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn muster(&self) -> Result<Command> {
+        let mut command = binary("muster")?;
+        command.env("NATS_URL", self.server.url()).env("RUST_LOG", "info,async_nats=warn");
+        command.env("MUSTER_SYNC_INTERVAL", "2");
+        Ok(command)
+    }
+
+    /// A real agent with its root directory; it enrols under this name.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub fn agent(&self, root: &std::path::Path, name: &str) -> Result<Process> {
+        let mut command = binary("muster-agent")?;
+        command.env("NATS_URL", self.server.url()).arg("--root").arg(root).args(["--name", name]);
+        Process::start(command)
+    }
+
+    /// The processes of a component, the oldest first.
+    pub fn copies(&mut self, component: &str) -> &mut Vec<Process> {
+        self.running.entry(component.to_owned()).or_default()
+    }
+
+    /// Kills all copies of a component (SIGKILL).
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn kill(&mut self, component: &str) -> Result<()> {
+        for mut process in self.running.remove(component).unwrap_or_default() {
+            process.kill()?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a task as `nats pub -J tasks.<type>` does, and gives the id under which it goes on.
+    ///
+    /// # Errors
+    /// When the server does not store it.
+    pub async fn publish(&self, kind: &str, task: &Value) -> Result<String> {
+        self.publish_raw(kind, task.to_string().into_bytes(), task["id"].as_str()).await
+    }
+
+    /// Publishes bytes as a task.
+    ///
+    /// # Errors
+    /// When the server does not store them.
+    pub async fn publish_raw(&self, kind: &str, body: Vec<u8>, id: Option<&str>) -> Result<String> {
+        let stored = jetstream::new(self.client.clone()).publish(format!("tasks.{kind}"), body.into()).await?.await?;
+        Ok(id.map_or_else(|| format!("t0-{}", stored.sequence), str::to_owned))
+    }
+
+    /// Asks an endpoint and gives its answer, with the errors of a refusal.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn ask(&self, subject: &str, body: &Value) -> Result<Value> {
+        let answer = self.client.request(subject.to_owned(), body.to_string().into()).await;
+        Ok(serde_json::from_slice(&answer.with_context(|| subject.to_owned())?.payload)?)
+    }
+
+    /// The value of a key; none when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn read<T: DeserializeOwned>(&self, bucket: &str, key: &str) -> Result<Option<T>> {
+        use muster_broker::Broker as _;
+        let entry = self.bus.get(&kv::stream(bucket), &kv::subject(bucket, key)).await?;
+        Ok(entry.and_then(|e| e.body).map(|body| serde_json::from_slice(&body)).transpose()?)
+    }
+
+    /// The record of an agent.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn record(&self, number: u32) -> Result<Agent> {
+        self.read("agents", &format!("id.{}", agent_id(number))).await?.with_context(|| format!("no agent {number}"))
+    }
+
+    /// Waits for the task's end.
+    pub async fn ended(&self, task: &str) -> Summary {
+        self.summary(task, "the end", |s| s.state.is_end()).await
+    }
+
+    /// Waits until the summary is as wanted.
+    pub async fn summary(&self, task: &str, what: &str, wanted: impl Fn(&Summary) -> bool) -> Summary {
+        eventually(&format!("{what} of task {task}"), PATIENCE, || async {
+            match self.read::<Summary>("tasks", task).await {
+                Ok(Some(summary)) if wanted(&summary) => Ok(summary),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Makes a group with a configuration and waits until it is there.
+    ///
+    /// # Errors
+    /// When the task cannot be published.
+    pub async fn make_group(&self, group: &str, content: &str) -> Result<Summary> {
+        let task =
+            json!({ "target": { "type": "group", "id": group }, "args": { "content": content, "create": true } });
+        let id = self.publish("group-configuration", &task).await?;
+        Ok(self.ended(&id).await)
+    }
+}
+
+/// Sets how soon a consumer's unacknowledged messages come again.
+///
+/// # Errors
+/// When the consumer is not there.
+pub async fn redeliver_after(client: &Client, stream: &str, consumer: &str, wait: Duration) -> Result<()> {
+    let info = client.request(format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"), "".into()).await?;
+    let mut info: Value = serde_json::from_slice(&info.payload)?;
+    info["config"]["ack_wait"] = json!(u64::try_from(wait.as_nanos())?);
+    let create = json!({ "stream_name": stream, "config": info["config"], "action": "update" });
+    let filter = info["config"]["filter_subject"].as_str().map_or(String::new(), |f| format!(".{f}"));
+    let subject = format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}{filter}");
+    let answer = client.request(subject, create.to_string().into()).await?;
+    let answer: Value = serde_json::from_slice(&answer.payload)?;
+    ensure!(answer["error"].is_null(), "{stream}/{consumer}: {}", answer["error"]);
+    Ok(())
+}

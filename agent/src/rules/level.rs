@@ -7,6 +7,7 @@ use muster_core::lane::Lane;
 use muster_core::message::{Command, Outcome};
 use muster_core::names::{group_name_fault, is_digest};
 use muster_core::record::{Entry, MAX_GROUPS};
+use muster_core::stamp::Stamp;
 use serde_json::{Value, json};
 
 use super::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
@@ -36,8 +37,9 @@ impl Target {
         self.taken.iter().map(|(_, entry)| entry.task.as_str()).filter(|task| !task.is_empty())
     }
 
-    fn regroups(&self) -> bool {
-        self.taken.iter().any(|(lane, _)| lane.kind() == Lane::GROUPS)
+    /// The version of the list of groups, if it is a new one.
+    fn regroups(&self) -> Option<Stamp> {
+        self.taken.iter().find(|(lane, _)| lane.kind() == Lane::GROUPS).map(|(_, entry)| entry.version)
     }
 }
 
@@ -137,18 +139,22 @@ impl<L: Ledger> Core<L> {
     }
 
     /// Says whether the state is in force, or why not. Nothing happens when a lane became newer since [`Core::take`]:
-    /// then this is no longer the state to be in.
+    /// then this is no longer the state to be in. True when the agent must sync: it has left a group for which it
+    /// held something newer than its list of groups, so there is a newer list, with that group in it, on its way.
     ///
     /// # Errors
     /// When the ledger cannot be written; the next start puts the state before this one in force again.
-    pub fn set(&mut self, target: Target, done: Result<(), Outcome>) -> Result<(), LedgerFault> {
+    pub fn set(&mut self, target: Target, done: Result<(), Outcome>) -> Result<bool, LedgerFault> {
         let newer = |(lane, entry): &(Lane, Entry)| self.state.lane(lane).is_none_or(|held| held.version < entry.version);
         if !target.taken.iter().all(newer) {
-            return Ok(());
+            return Ok(false);
         }
         let mut changes = Vec::new();
-        if target.regroups() {
+        let mut overtaken = false;
+        if let Some(version) = target.regroups() {
             changes.push(Change::Groups(target.state.groups.clone()));
+            let newer = |lane| self.state.lane(lane).is_some_and(|held| held.version > version);
+            overtaken = target.dropped.iter().any(newer);
         }
         changes.extend(target.dropped.iter().map(|lane| Change::Lane(lane.clone(), None)));
         if done.is_ok() {
@@ -158,7 +164,8 @@ impl<L: Ledger> Core<L> {
         let failure = done.err().map(Box::new);
         let taken = target.taken.into_iter();
         changes.extend(taken.flat_map(|(lane, entry)| took(held(lane, entry, failure.clone()))));
-        self.write(changes, Durability::Now)
+        self.write(changes, Durability::Now)?;
+        Ok(overtaken)
     }
 
     /// The lanes that failed with an earlier state, and are in force with this one.

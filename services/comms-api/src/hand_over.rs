@@ -29,7 +29,7 @@ pub fn bytes<'a>(
     rest: HandOver,
     commands: &[Bytes],
     digests: impl IntoIterator<Item = &'a str>,
-    bodies: &Found,
+    bodies: &'a Found,
 ) -> Result<Bytes, Fault> {
     let rest = encode(&HandOver { commands: Vec::new(), bodies: Default::default(), ..rest })?;
     let attached = fitting(digests, bodies);

@@ -22,7 +22,8 @@ const MAX_TEXT: usize = 256;
 /// At most so many labels, and four times so many lanes.
 const MAX_LABELS: usize = 128;
 
-const WRITES: Pace = Pace { most: 500, in_flight: 1, idle: Duration::from_millis(50), busy: Duration::from_millis(250) };
+const WRITES: Pace =
+    Pace { most: 500, in_flight: 1, idle: Duration::from_millis(50), busy: Duration::from_millis(250) };
 
 /// What an agent said, and when.
 struct Said {

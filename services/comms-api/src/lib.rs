@@ -1,1 +1,70 @@
-//! muster-comms-api
+//! The agents' gateway. It takes commands from COMMANDS and RUNS, attaches the contents, pushes them, and answers what
+//! agents ask: enrolment, hello, sync, reports, contents. Any number of copies work side by side.
+//!
+//! [`Gateway`] and [`deliver`] know the world by the traits of `muster_broker` alone; [`serve`] is the thin shell that
+//! listens on NATS.
+
+mod bodies;
+mod deliver;
+mod enrol;
+mod floor;
+mod gateway;
+mod gather;
+mod hand_over;
+mod heard;
+mod mailbox;
+mod pace;
+mod recent;
+mod records;
+mod refusal;
+mod reply;
+mod report;
+mod request;
+mod results;
+mod serve;
+mod stops;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use muster_broker::nats::{NatsLink, connect};
+use muster_runtime::Shell;
+
+pub use deliver::{Source, deliver};
+pub use gateway::{Gateway, Settings};
+pub use request::{Asks, Request};
+pub use serve::serve;
+
+/// Seconds between an agent's syncs, unless `MUSTER_SYNC_INTERVAL` says otherwise.
+const SYNC_INTERVAL: u64 = 300;
+
+/// Runs the gateway until the shell's shutdown: it stops pulling, lets open pushes and requests end, stores what was
+/// reported, and returns.
+///
+/// # Errors
+/// When the agents' account cannot be reached, or `MUSTER_SYNC_INTERVAL` is no number of seconds.
+pub async fn run(shell: Shell) -> anyhow::Result<()> {
+    let settings = Settings { sync_interval: sync_interval()?, epoch: shell.epoch };
+    let push = connect(&shell.connection.agents_user("push")).await?;
+    let answer = connect(&shell.connection.agents_user("answer")).await?;
+    let link = Arc::new(NatsLink::new(push.clone()).await?);
+    let gateway = Arc::new(Gateway::start(&shell.context, link, settings));
+    let service = shell.register("hands commands to agents and takes their reports").await?;
+
+    let deliver = |source| deliver(gateway.clone(), source, shell.shutdown.clone(), || ());
+    let serving = serve(answer, gateway.clone(), shell.shutdown.clone(), || shell.ready.set(true));
+    let (_, _, served) = tokio::join!(deliver(Source::Commands), deliver(Source::Runs), serving);
+    gateway.close().await;
+    push.flush().await.context("the last messages to agents were not sent")?;
+    let _ = service.stop().await;
+    served
+}
+
+fn sync_interval() -> anyhow::Result<Duration> {
+    let seconds = match std::env::var("MUSTER_SYNC_INTERVAL") {
+        Ok(text) => text.parse().with_context(|| format!("MUSTER_SYNC_INTERVAL is no number of seconds: '{text}'"))?,
+        Err(_) => SYNC_INTERVAL,
+    };
+    Ok(Duration::from_secs(seconds))
+}

@@ -11,7 +11,8 @@ pub fn fault(reply: &str) -> Option<&'static str> {
     let Some(rest) = reply.strip_prefix("_INBOX.") else {
         return Some("an answer goes to an inbox and nowhere else");
     };
-    let plain = |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let plain =
+        |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     (!rest.split('.').all(plain)).then_some("that is not the subject of an inbox")
 }
 
@@ -26,9 +27,23 @@ mod tests {
         }
         let long = format!("_INBOX.{}", "x".repeat(300));
         for bad in [
-            "", "_INBOX", "_INBOX.", "_INBOX..x", "_INBOX.x.", "_INBOX.*", "_INBOX.x.>", "_INBOX.a b", "_INBOX.\u{e9}",
-            "_inbox.x", "x._INBOX.y", "agent.007.command", "agent.007.result", "$JS.API.STREAM.PURGE.TASKS",
-            "enrol.UX", "tasks.agent-name", &long,
+            "",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOX..x",
+            "_INBOX.x.",
+            "_INBOX.*",
+            "_INBOX.x.>",
+            "_INBOX.a b",
+            "_INBOX.\u{e9}",
+            "_inbox.x",
+            "x._INBOX.y",
+            "agent.007.command",
+            "agent.007.result",
+            "$JS.API.STREAM.PURGE.TASKS",
+            "enrol.UX",
+            "tasks.agent-name",
+            &long,
         ] {
             assert!(fault(bad).is_some(), "{bad}");
         }

@@ -107,7 +107,9 @@ impl Collector {
                         }
                     }
                     Err(Fault::Refused(why)) if size == 1 => {
-                        refused.extend(names.into_iter().inspect(|task| drop(open.remove(task))).map(|t| (t, why.clone())));
+                        refused.extend(
+                            names.into_iter().inspect(|task| drop(open.remove(task))).map(|t| (t, why.clone())),
+                        );
                     }
                     Err(Fault::Conflict | Fault::Exists | Fault::Refused(_)) => {}
                     Err(fault) => return Err(fault),
@@ -133,11 +135,8 @@ impl Collector {
             jobs.push((task.clone(), cached, work));
         }
         let context = &self.context;
-        let jobs = stream::iter(jobs.into_iter().map(|(task, cached, work)| async move {
-            let applied = apply(context, &task, cached, work).await;
-            (task, applied)
-        }));
-        let applied: Vec<_> = jobs.buffer_unordered(READS).collect().await;
+        let jobs: Vec<_> = jobs.into_iter().map(|(task, cached, work)| apply(context, task, cached, work)).collect();
+        let applied: Vec<_> = stream::iter(jobs).buffer_unordered(READS).collect().await;
         let mut ready = Vec::with_capacity(applied.len());
         for (task, applied) in applied {
             match applied {
@@ -170,8 +169,18 @@ impl Collector {
     }
 }
 
+async fn apply(
+    context: &Context,
+    task: String,
+    cached: Option<Loaded>,
+    work: &Work,
+) -> (String, Result<Option<Loaded>, Fault>) {
+    let applied = applied(context, &task, cached, work).await;
+    (task, applied)
+}
+
 /// The state of a task after its work; none when there is no such task.
-async fn apply(context: &Context, task: &str, cached: Option<Loaded>, work: &Work) -> Result<Option<Loaded>, Fault> {
+async fn applied(context: &Context, task: &str, cached: Option<Loaded>, work: &Work) -> Result<Option<Loaded>, Fault> {
     let bus = &context.bus;
     let (mut loaded, fresh) = match cached {
         Some(loaded) => (loaded, false),
@@ -181,7 +190,7 @@ async fn apply(context: &Context, task: &str, cached: Option<Loaded>, work: &Wor
         },
     };
     // Recipients are stored before any command goes out. So who is not among them now is none, once we have looked.
-    let told = work.facts.contains(&Fact::Frozen) || !loaded.state.is_frozen();
+    let told = work.facts.contains(&Fact::Frozen) || !loaded.state.knows_recipients();
     let looked = fresh || told;
     if told && !fresh {
         loaded.read_recipients(bus).await?;
@@ -192,8 +201,9 @@ async fn apply(context: &Context, task: &str, cached: Option<Loaded>, work: &Wor
         }
         tracing::debug!(task, "somebody who is no recipient has reported");
     }
-    let pages = work.facts.iter().filter_map(|fact| if let Fact::Page { n } = fact { Some(*n) } else { None });
-    for page in store::pages(bus, task, pages).await? {
+    let page = |fact: &Fact| if let Fact::Page { n } = fact { Some(*n) } else { None };
+    let pages: Vec<u32> = work.facts.iter().filter_map(page).collect();
+    for page in store::pages(bus, task, &pages).await? {
         loaded.state.page(&page);
     }
     let now = context.clock.now();

@@ -57,7 +57,9 @@ impl TaskState {
             (None, Some(_)) => State::Stopping,
             (Some(_), Some(StopKind::Parked | StopKind::Restored)) => State::Failed,
             (Some(_), Some(StopKind::Cancelled)) => State::Cancelled,
-            (Some(_), None) => State::from_counts(&counts),
+            // It never came to know whom it concerns.
+            (Some(_), Some(StopKind::Expired)) if counts.total() == 0 => State::Expired,
+            (Some(_), None | Some(StopKind::Expired)) => State::from_counts(&counts),
         };
         summary
     }

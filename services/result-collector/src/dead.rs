@@ -25,8 +25,8 @@ struct Letter<'a> {
 ///
 /// # Errors
 /// [`Fault::Unavailable`], [`Fault::Full`].
-pub async fn write<'a>(bus: &Bus, dead: impl IntoIterator<Item = (&'a Delivery, &'a str)>) -> Result<(), Fault> {
-    let writes = dead.into_iter().map(|(message, reason)| {
+pub async fn write(bus: &Bus, dead: &[(&Delivery, &str)]) -> Result<(), Fault> {
+    let writes = dead.iter().map(|(message, reason)| {
         tracing::warn!(subject = message.subject, place = message.place, reason, "a message goes to DEAD");
         let body = &message.body[..message.body.len().min(MAX_MESSAGE)];
         let text = std::str::from_utf8(body).ok();

@@ -65,6 +65,11 @@ impl TaskState {
         Self { summary, known, parts: BTreeMap::new() }
     }
 
+    /// Whether it is known who the recipients are.
+    pub const fn knows_recipients(&self) -> bool {
+        self.known
+    }
+
     /// Takes over a set that is stored already.
     pub fn restore(&mut self, mark: Mark, container: u16, numbers: &Numbers) {
         let part = self.parts.entry(container).or_default();
@@ -136,7 +141,8 @@ impl TaskState {
         }
     }
 
-    /// The chain ends behind `after`: who comes later is cancelled, and with `edge` everyone who has not started.
+    /// The chain ends behind `after`: who comes later is cancelled (expired, when that is why it ends), and with `edge`
+    /// everyone who has not started.
     ///
     /// A cancel that finds the task ended and cancels nobody is none.
     pub fn stopped(&mut self, stop: &Stop, after: Option<u32>, edge: bool) {
@@ -145,16 +151,17 @@ impl TaskState {
         }
         // A chain that was stopped before it had recipients has none.
         self.known = true;
-        let mut cancelled = false;
+        let missed = Mark::of(if stop.kind == StopKind::Expired { Status::Expired } else { Status::Cancelled });
+        let mut effective = matches!(stop.kind, StopKind::Parked | StopKind::Restored);
         for part in self.parts.values_mut() {
             let rest: Numbers = part.recipients.after(after).collect();
             part.add(Mark::Decided, &rest);
             let open = part.unfinished();
             let unreached = if edge { open.minus(&part.facts.started()) } else { open.and(&rest) };
-            part.add(Mark::of(Status::Cancelled), &unreached);
-            cancelled |= !part.facts.get(&Mark::of(Status::Cancelled)).is_empty();
+            part.add(missed.clone(), &unreached);
+            effective |= !part.facts.get(&missed).is_empty();
         }
-        if self.summary.ended.is_none() || cancelled || stop.kind != StopKind::Cancelled {
+        if self.summary.ended.is_none() || effective {
             self.summary.stop.get_or_insert_with(|| stop.clone());
         }
     }

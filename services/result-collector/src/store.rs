@@ -94,9 +94,9 @@ impl Loaded {
 ///
 /// # Errors
 /// As [`Loaded::read`].
-pub async fn pages(bus: &Bus, task: &str, pages: impl IntoIterator<Item = u32>) -> Result<Vec<Page>, Fault> {
+pub async fn pages(bus: &Bus, task: &str, pages: &[u32]) -> Result<Vec<Page>, Fault> {
     let mut out = Vec::new();
-    for (key, _, body) in get_all(bus, AGENTS, pages.into_iter().map(|n| key::page(task, n)).collect()).await? {
+    for (key, _, body) in get_all(bus, AGENTS, pages.iter().map(|n| key::page(task, *n)).collect()).await? {
         let Some(body) = body else { continue };
         let page: Stored<Paged> = decode(AGENTS, &key, &body)?;
         if let Paged::Page(page) = page.decision {

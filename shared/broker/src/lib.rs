@@ -41,7 +41,8 @@ pub trait Broker: Send + Sync {
     async fn commit(&self, stream: &str, writes: Vec<Write>) -> Result<u64, Fault>;
 
     /// Stores writes that need not stand together: the quickest way for their number, pipelined singles when they are
-    /// few, batches when they are many. An insert-once subject that holds a message counts as stored.
+    /// few, batches when they are many. An insert-once subject that holds a message counts as stored, and with it the
+    /// batch it is in: a set that may be repeated is always given whole and in the same order.
     ///
     /// # Errors
     /// As for [`Broker::commit`]; some may be stored when others are not: repeat all.
@@ -59,13 +60,14 @@ pub trait Broker: Send + Sync {
     /// [`Fault::Unavailable`].
     async fn get_many(&self, stream: &str, subjects: &[String]) -> Result<Vec<Entry>, Fault>;
 
-    /// The subjects under a filter that hold a message, sorted; at most 100,000 are named.
+    /// The subjects under a filter that hold a message, be it a marker, sorted; at most 100,000 are named.
     ///
     /// # Errors
     /// [`Fault::Unavailable`].
     async fn list(&self, stream: &str, filter: &str) -> Result<Vec<String>, Fault>;
 
-    /// The newest message of every subject under a filter, in the order of their places, as of now.
+    /// The newest message of every subject under a filter, in the order of their places, as of now. A subject that
+    /// changes during the scan may come as it was, as it is, or both.
     ///
     /// # Errors
     /// [`Fault::Unavailable`], at the start or as an item.
@@ -93,7 +95,8 @@ pub trait Broker: Send + Sync {
 /// Messages of a durable consumer.
 #[async_trait]
 pub trait Deliveries: Send {
-    /// Waits for a message, then takes what has arrived, at most `max`. None when it is closed for ever.
+    /// Waits for a message, then takes what has arrived, at most `max`. None when it is closed for ever. Nothing is
+    /// lost when this is dropped while it waits.
     ///
     /// # Errors
     /// [`Fault::Unavailable`]: pause a little and call again.

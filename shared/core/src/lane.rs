@@ -70,7 +70,7 @@ impl FromStr for Lane {
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, item) = text.split_once('=').map_or((text, None), |(kind, item)| (kind, Some(item)));
         let fault = || format!("'{text}' is not a lane");
-        if kind.is_empty() || !kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
+        if kind.is_empty() || item == Some("") || !kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
             return Err(fault());
         }
         let item = item.map(|token| unescape(token).ok_or_else(fault)).transpose()?;
@@ -110,5 +110,6 @@ mod tests {
         assert_eq!("config=web=2eeu".parse::<Lane>().unwrap(), lane);
         assert_eq!("groups".parse::<Lane>().unwrap(), Lane::of("groups"));
         assert!("config=a.b".parse::<Lane>().is_err() && "=x".parse::<Lane>().is_err() && "".parse::<Lane>().is_err());
+        assert!("config=".parse::<Lane>().is_err());
     }
 }

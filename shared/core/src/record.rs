@@ -91,7 +91,6 @@ pub enum Life {
 
 /// A group: `agents/gmeta.<group>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Group {
     /// Whether it can have members.
     pub life: Life,
@@ -117,7 +116,6 @@ impl Group {
 
 /// A pointer from a group to a stored body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Content {
     /// Rises with each change, also across deletion.
     pub revision: u64,

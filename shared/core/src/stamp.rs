@@ -41,9 +41,10 @@ impl FromStr for Stamp {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts =
-            text.split_once('-').and_then(|(epoch, number)| Some(Self::new(epoch.parse().ok()?, number.parse().ok()?)));
-        parts.ok_or_else(|| format!("'{text}' is not of the form <epoch>-<number>"))
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        let parts = text.split_once('-').filter(|(epoch, number)| digits(epoch) && digits(number));
+        let stamp = parts.and_then(|(epoch, number)| Some(Self::new(epoch.parse().ok()?, number.parse().ok()?)));
+        stamp.ok_or_else(|| format!("'{text}' is not of the form <epoch>-<number>"))
     }
 }
 
@@ -66,6 +67,6 @@ mod tests {
         let new: Stamp = "1-1".parse().unwrap();
         assert!(old < new);
         assert_eq!(new.to_string(), "1-1");
-        assert!("7".parse::<Stamp>().is_err() && "1-".parse::<Stamp>().is_err());
+        assert!("7".parse::<Stamp>().is_err() && "1-".parse::<Stamp>().is_err() && "+1-2".parse::<Stamp>().is_err());
     }
 }

@@ -104,7 +104,11 @@ fn is_as_before(file: &File, position: &Position) -> io::Result<bool> {
 /// The digest of the first bytes before `offset`; empty when there are none.
 fn head(file: &File, offset: u64) -> io::Result<String> {
     let bytes = read_at(file, 0, usize::try_from(offset.min(HEAD)).unwrap_or(0))?;
-    Ok(if bytes.is_empty() { String::new() } else { Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect() })
+    Ok(if bytes.is_empty() {
+        String::new()
+    } else {
+        Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect()
+    })
 }
 
 /// Where the last line begins that is not complete, or the end; and whether that is inside a line too long to keep.

@@ -135,7 +135,10 @@ mod tests {
         assert!(expand(&at("no/*.log"), 100).is_empty());
         for location in ["*/*.log", "*//*.log", "./one/*", "two/?.log"] {
             let found = expand(&at(location), 100);
-            assert!(!found.is_empty() && found.iter().all(|path| matches(&at(location), path)), "{location}: {found:?}");
+            assert!(
+                !found.is_empty() && found.iter().all(|path| matches(&at(location), path)),
+                "{location}: {found:?}"
+            );
         }
     }
 }

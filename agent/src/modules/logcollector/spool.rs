@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -26,7 +26,8 @@ struct Entry<'a> {
 
 impl Spool {
     pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        // Logs are for the agent's user only, whoever may read the directory.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         Ok(Self { file: file.map_err(Error::file(&path))?, path })
     }
 

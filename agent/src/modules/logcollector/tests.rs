@@ -67,7 +67,7 @@ async fn appended_throughout_reloads_each_line_is_there_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn appended_throughout_restarts_and_aborts_each_line_is_there_once() {
+async fn appended_throughout_restarts_each_line_is_there_once() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     let stop = Arc::new(AtomicBool::new(false));

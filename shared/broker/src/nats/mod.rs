@@ -10,6 +10,7 @@ mod multi;
 mod publish;
 mod read;
 mod scan;
+mod settings;
 
 use std::sync::Arc;
 
@@ -18,8 +19,9 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use futures::stream::BoxStream;
 
-pub use connect::{ConnectionSettings, connect};
+pub use connect::connect;
 pub use link::NatsLink;
+pub use settings::ConnectionSettings;
 
 use crate::{Broker, Deliveries, Entry, Fault, MAX_BATCH, Write};
 

@@ -20,8 +20,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The server removes the consumer of a scan that was given up after this.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// The newest message of every subject under a filter. What changes during the scan may come as it was, as it is, or
-/// both; what does not change comes once.
+/// The newest message of every subject under a filter. It ends when nothing is left to deliver.
 pub(super) async fn scan(
     client: &Client,
     stream: &str,

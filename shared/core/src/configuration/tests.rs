@@ -37,10 +37,10 @@ fn each_problem_has_its_pointer_and_line() {
     let problems = refused(text);
     for (pointer, line, message) in [
         ("/agent/thread_count", 2, "\"many\" is not of type"),
-        ("/agent/colour", 3, "'colour' is not a known key"),
-        ("/logcolector", 4, "'logcolector' is not a known key"),
+        ("/agent/colour", 3, "'colour' is not a known field"),
+        ("/logcolector", 4, "'logcolector' is not a known field"),
         ("/logcollector/localfiles/1", 9, "7 is not of type"),
-        ("/logcollector/localfiles/2/path", 10, "'path' is not a known key"),
+        ("/logcollector/localfiles/2/path", 10, "'path' is not a known field"),
         ("/logcollector/localfiles/2", 10, "\"location\" is a required property"),
         ("/logcollector/read_interval", 11, "\"soon\" does not match"),
         ("/sca/enabled", 13, "\"yes\" is not of type \"boolean\""),
@@ -51,8 +51,6 @@ fn each_problem_has_its_pointer_and_line() {
         );
     }
     assert_eq!(problems.len(), 8, "{problems:#?}");
-    let hints: Vec<_> = parse(text).unwrap_err().into_iter().filter_map(|p| p.hint).collect();
-    assert!(hints.iter().any(|hint| hint.contains("active_response, agent, events")), "{hints:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::io::Write;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::super::lines::MAX_LINE;
 use super::*;
-use crate::modules::logcollector::lines::MAX_LINE;
 
 /// An agent's root and a directory of logs, with a collector that waits for nothing.
 struct Bench {
@@ -37,7 +37,8 @@ impl Bench {
     fn apply(&mut self, names: &[&str]) -> Loaded {
         let localfiles = names.iter().map(|name| self.path(name).to_str().unwrap().to_owned()).collect();
         let reload_interval = Duration::ZERO;
-        let settings = Logcollector { enabled: true, localfiles, read_interval: Duration::from_millis(10), reload_interval };
+        let settings =
+            Logcollector { enabled: true, localfiles, read_interval: Duration::from_millis(10), reload_interval };
         self.collector.apply(settings).unwrap()
     }
 
@@ -66,7 +67,7 @@ fn from_the_end_of_what_is_there_and_the_beginning_of_what_appears() {
     assert_eq!(loaded.files.len(), 1);
     bench.append("old.log", " and half\n");
     bench.append("new.log", "first\n");
-    assert_eq!(bench.lines(), ["first", "half and half"].map(String::from).into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(bench.lines(), ["half and half", "first"]);
     assert_eq!(bench.spooled()[1], json!({"location": bench.path("new.log"), "line": "first"}));
 }
 
@@ -108,7 +109,7 @@ fn renamed_and_made_anew() {
     assert_eq!(bench.lines(), ["1", "2", "3"], "the writer may still have it open");
     bench.append("a.log", "4\n");
     bench.append("a.log.1", "5 without an end");
-    assert_eq!(bench.lines(), ["1", "2", "3", "4", "5 without an end"]);
+    assert_eq!(bench.lines(), ["1", "2", "3", "5 without an end", "4"]);
     bench.collector.drain();
     assert_eq!(bench.collector.open.len(), 1, "the old one is closed");
 }
@@ -271,12 +272,12 @@ fn what_is_no_file_is_left_alone() {
 fn more_than_one_batch() {
     let mut bench = Bench::new();
     bench.apply(&["*.log"]);
-    let text: String = (0..60_000).map(|n| format!("line {n}\n")).collect();
+    let text: String = (0..30_000).map(|n| format!("line {n}\n")).collect();
     for name in 0..9 {
         bench.append(&format!("{name}.log"), &text);
     }
     let lines = bench.lines();
-    assert_eq!(lines.len(), 9 * 60_000);
+    assert_eq!(lines.len(), 9 * 30_000);
     let of_one: Vec<_> = bench.spooled().into_iter().filter(|e| e["location"] == json!(bench.path("3.log"))).collect();
     assert!(of_one.iter().enumerate().all(|(n, entry)| entry["line"] == format!("line {n}")));
 }

@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::process::Command as Process;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{agent, fleet, group, provision, run, task, up};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::server::Guard;
+
+/// Tasks for fleets of agents, on NATS.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, with a NATS server of its own
+    Up(up::Up),
+    /// Make the streams, consumers and buckets, or show what stands otherwise than the files say
+    Provision(provision::Provision),
+    /// Run one function or service
+    Run(run::Run),
+    /// Run an agent; list and show agents
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// Run virtual agents, many in one process
+    Fleet(fleet::Fleet),
+    /// Submit, show, watch, list and cancel tasks
+    #[command(subcommand)]
+    Task(task::Task),
+    /// List, show, make, delete and fill groups
+    #[command(subcommand)]
+    Group(group::Group),
+    /// What `up` starts its NATS server through
+    #[command(hide = true)]
+    Guard(Guard),
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// How data is written on stdout
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// The NATS server, for example nats://host:4222; NATS_CREDS and so on say who you are
+    #[arg(long, global = true, env = "NATS_URL", hide_env_values = true)]
+    url: Option<String>,
+    /// A context of the stock CLI (nats context ls)
+    #[arg(long, global = true, env = "NATS_CONTEXT")]
+    context: Option<String>,
+}
+
+impl Globals {
+    /// Makes the options what they stand for, variables, which every part of this process reads: a process cannot
+    /// safely set its own variables, so it starts itself anew with them, as the same process.
+    pub(crate) fn enter(&self) -> anyhow::Result<()> {
+        let wanted = [("NATS_URL", &self.url), ("NATS_CONTEXT", &self.context)];
+        let missing = wanted.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let missing: Vec<_> = missing.filter(|(name, value)| std::env::var(name).ok().as_ref() != Some(value)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut again = Process::new(std::env::current_exe().context("this program's own file is not known")?);
+        again.args(std::env::args_os().skip(1)).envs(missing);
+        let error = std::os::unix::process::CommandExt::exec(&mut again);
+        Err(anyhow::Error::new(error).context("the program could not be started with --url or --context"))
+    }
+}
+
+impl Guard {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        Err(self.enter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_people_type() {
+        for line in [
+            "muster up",
+            "muster up --dir d --port 4333 --sync-interval 2m",
+            "muster --url nats://h:1 up --no-server",
+            "muster provision --apply --replicas 3",
+            "muster run group-assignment",
+            "muster run --list",
+            "muster fleet --count 1000 --latency 20ms --jitter 0.5 --fail 5% --offline 10% --duplicates 1% --seed 7",
+            "muster fleet --count 1 --prefix v --label site=a --label tier=b --version 5.0.1",
+            "muster task submit group-assignment - --wait",
+            "muster task submit group-configuration --group web --content-file f.yaml --create --wait",
+            "muster task submit group-assignment --agent 001,002 --group db --args {}",
+            "muster task submit group-assignment --target {} --id x --deliver-until 5m --timeout 10",
+            "muster task watch t0-1 --output json",
+            "muster task cancel t0-1 --reason why",
+            "muster task list -o json",
+            "muster group create web --file web.yaml",
+            "muster group assign web,db --all --wait",
+            "muster group replace --agent 001",
+            "muster agent list --query os=linux --limit 3",
+            "muster agent show 001",
+        ] {
+            parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    #[test]
+    fn lines_that_make_no_sense() {
+        for line in [
+            "muster",
+            "muster run",
+            "muster run no-such-part",
+            "muster up --host 0.0.0.0",
+            "muster up --sync-interval never",
+            "muster fleet --count 10 --fail 101%",
+            "muster fleet --count 10 --latency fast",
+            "muster provision --replicas 0",
+            "muster provision --replicas 6",
+            "muster task submit x {} --file f",
+            "muster task submit x --all --target {}",
+            "muster task submit x --timeout soon",
+            "muster task submit x --create",
+            "muster group assign --all",
+            "muster group assign web",
+            "muster task list --output yaml",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The gateway: answers what agents ask, and takes in what they report. It knows streams, buckets, time and the way to
+//! the agents only by their traits.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_broker::{Fault, Link, encode};
+use muster_core::desired::catch_up;
+use muster_core::lane::Lane;
+use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Sync};
+use muster_core::problem::{Problem, Refusal};
+use muster_core::record::{Agent, agent_number};
+use muster_core::stamp::Stamp;
+use muster_core::task::DELIVER_FOR;
+use muster_runtime::steps::Context;
+
+use crate::bodies::{Bodies, Found};
+use crate::enrol::Enrolments;
+use crate::floor::Floor;
+use crate::heard::{Heard, check_digests, check_hello};
+use crate::pace::Allowances;
+use crate::records::Records;
+use crate::refusal::{self, unavailable, unknown_agent};
+use crate::report::{self, document};
+use crate::request::{Asks, Request};
+use crate::results::Results;
+use crate::{hand_over, mailbox};
+
+/// What an operator can set.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Agents sync about so often.
+    pub sync_interval: Duration,
+    /// The server's epoch.
+    pub epoch: u32,
+}
+
+/// One copy of the gateway. All that it keeps is a cache: copies know nothing of each other.
+pub struct Gateway {
+    pub(crate) context: Context,
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) bodies: Bodies,
+    pub(crate) results: Results,
+    settings: Settings,
+    records: Records,
+    enrolments: Enrolments,
+    heard: Heard,
+    floor: Floor,
+    allowances: Allowances,
+}
+
+impl Gateway {
+    /// A gateway that answers and stores; [`crate::deliver`] makes it hand over.
+    pub fn start(context: &Context, link: Arc<dyn Link>, settings: Settings) -> Self {
+        Self {
+            context: context.clone(),
+            link,
+            bodies: Bodies::new(&context.bus),
+            results: Results::start(context),
+            settings,
+            records: Records::start(context),
+            enrolments: Enrolments::start(context, settings.epoch),
+            heard: Heard::start(context),
+            floor: Floor::default(),
+            allowances: Allowances::default(),
+        }
+    }
+
+    /// Stores what has come in, and ends.
+    pub async fn close(&self) {
+        self.enrolments.close().await;
+        self.results.close().await;
+        self.heard.close().await;
+        self.records.close().await;
+    }
+
+    /// The answer to a request: what was asked for, or a refusal.
+    pub async fn answer(&self, request: Request, payload: &[u8]) -> Bytes {
+        let answer = match request {
+            Request::Enrol { nkey } => self.enrol(&nkey, payload).await,
+            Request::Agent { id, asks } => self.agent(&id, asks, payload).await,
+        };
+        answer.unwrap_or_else(refusal::encode)
+    }
+
+    async fn enrol(&self, nkey: &str, payload: &[u8]) -> Result<Bytes, Refusal> {
+        let enrolled = self.enrolments.enrol(nkey, document::<Enrol>(payload)?).await?;
+        encode(&enrolled).map_err(unavailable)
+    }
+
+    async fn agent(&self, id: &str, asks: Asks, payload: &[u8]) -> Result<Bytes, Refusal> {
+        let number = agent_number(id).ok_or_else(|| unknown_agent(id))?;
+        if !self.allowances.take(number, self.context.clock.now()) {
+            let problem = Problem::new("slow-down", "", "this agent asks too often");
+            return Err(vec![problem.hint("wait a few seconds and ask again")]);
+        }
+        match asks {
+            Asks::Hello => {
+                let hello: Hello = document(payload)?;
+                check_hello(&hello)?;
+                let answer = self.catch_up(id, &hello.lanes).await?;
+                self.heard.hello(id, self.context.clock.now(), hello);
+                Ok(answer)
+            }
+            Asks::Sync => {
+                let sync: Sync = document(payload)?;
+                check_digests(&sync.digests)?;
+                let answer = self.catch_up(id, &sync.lanes).await?;
+                self.heard.sync(id, self.context.clock.now(), sync);
+                Ok(answer)
+            }
+            Asks::Result => {
+                let report = report::read(payload)?;
+                let confirmed = self.results.store(id, number, report).await.map_err(unavailable)?;
+                encode(&Confirmed { confirmed }).map_err(unavailable)
+            }
+            Asks::Config(group) => {
+                let lane = Lane::config(&group);
+                self.body(id, |candidate, _| *candidate == lane).await
+            }
+            Asks::Content(digest) => self.body(id, |_, named| named == digest).await,
+        }
+    }
+
+    async fn record(&self, id: &str) -> Result<Agent, Refusal> {
+        self.records.get(id).await.map_err(unavailable)?.ok_or_else(|| unknown_agent(id))
+    }
+
+    /// What brings an agent with these versions to the state of now, and the edge commands that wait for it.
+    async fn catch_up(&self, id: &str, lanes: &BTreeMap<Lane, Stamp>) -> Result<Bytes, Refusal> {
+        let agent = self.record(id).await?;
+        self.hand_over(id, &agent, lanes).await.map_err(unavailable)
+    }
+
+    async fn hand_over(&self, id: &str, agent: &Agent, lanes: &BTreeMap<Lane, Stamp>) -> Result<Bytes, Fault> {
+        let now = self.context.clock.now();
+        let commands = catch_up(agent, id, |lane| lanes.get(lane).copied(), now.plus(DELIVER_FOR));
+        let mut messages = commands.iter().map(encode).collect::<Result<Vec<Bytes>, Fault>>()?;
+        let taken = messages.iter().map(|message| message.len() + 1).sum();
+        let sets = commands.iter().flat_map(|command| &command.sets);
+        let (bodies, runs, floor) = tokio::try_join!(
+            self.bodies.find(sets),
+            mailbox::runs(&self.context.bus, id, now, taken),
+            self.floor.get(&self.context),
+        )?;
+        self.results.forget(runs.stopped);
+        messages.extend(runs.messages);
+        let rest = HandOver {
+            name: Some(agent.name.clone()),
+            floor,
+            epoch: Some(self.settings.epoch),
+            more: runs.more,
+            sync_after: Some(jittered(self.settings.sync_interval, id, now.0)),
+            ..HandOver::default()
+        };
+        hand_over::bytes(rest, &messages, hand_over::digests(&commands), &bodies)
+    }
+
+    /// A body that the agent's record names. Nobody sees the contents of groups that it is not in.
+    async fn body(&self, id: &str, wanted: impl Fn(&Lane, &str) -> bool) -> Result<Bytes, Refusal> {
+        let agent = self.record(id).await?;
+        let named = |(lane, entry): &(&Lane, &muster_core::record::Entry)| {
+            entry.digest.as_deref().is_some_and(|digest| wanted(lane, digest))
+        };
+        let Some((lane, entry)) = agent.lanes.iter().find(named) else {
+            let problem = Problem::new("not-yours", "", "your desired state names no such content");
+            return Err(vec![problem.hint("sync")]);
+        };
+        let digest = entry.digest.clone().unwrap_or_default();
+        let found: Found = self.bodies.find([(lane, entry)].into_iter()).await.map_err(unavailable)?;
+        let Some(json) = found.get(&digest) else {
+            let message = format!("the content {digest} of {lane} is not stored, or is damaged");
+            return Err(refusal::whole("content-missing", message));
+        };
+        let content = serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))?;
+        encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
+    }
+}
+
+/// Between three and five quarters of the interval, in seconds, so that agents that came together do not stay together.
+fn jittered(interval: Duration, id: &str, now: i64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (id, now).hash(&mut hasher);
+    let seconds = interval.as_secs().max(4);
+    seconds * 3 / 4 + hasher.finish() % (seconds / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_are_spread_around_the_interval() {
+        let spread: std::collections::BTreeSet<u64> =
+            (0..1000).map(|n| jittered(Duration::from_secs(300), &format!("{n:03}"), 1)).collect();
+        assert!(spread.len() > 100 && spread.iter().all(|s| (225..375).contains(s)), "{spread:?}");
+        assert!((3..5).contains(&jittered(Duration::ZERO, "001", 1)));
+    }
+}

@@ -1,0 +1,72 @@
+//! What can be asked, and by whom: both are in the subject, which the server enforces.
+
+use muster_core::names::unescape;
+
+/// A request of an agent, or of somebody who wants to become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `enrol.<nkey>`.
+    Enrol {
+        /// The public key.
+        nkey: String,
+    },
+    /// Anything on `agent.<id>.>`.
+    Agent {
+        /// Who asks.
+        id: String,
+        /// What.
+        asks: Asks,
+    },
+}
+
+/// What an agent asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asks {
+    /// `hello`.
+    Hello,
+    /// `sync`.
+    Sync,
+    /// `result`.
+    Result,
+    /// `config.<group>`, the group in its escaped form.
+    Config(String),
+    /// `content.<digest>`.
+    Content(String),
+}
+
+/// The subjects on which a gateway answers.
+pub const SUBJECTS: [&str; 6] =
+    ["enrol.*", "agent.*.hello", "agent.*.sync", "agent.*.result", "agent.*.config.*", "agent.*.content.*"];
+
+impl Request {
+    /// The request that this subject stands for; none when it stands for none.
+    pub fn of(subject: &str) -> Option<Self> {
+        let tokens: Vec<&str> = subject.split('.').collect();
+        let (id, asks) = match tokens[..] {
+            ["enrol", nkey] => return Some(Self::Enrol { nkey: nkey.to_owned() }),
+            ["agent", id, "hello"] => (id, Asks::Hello),
+            ["agent", id, "sync"] => (id, Asks::Sync),
+            ["agent", id, "result"] => (id, Asks::Result),
+            ["agent", id, "config", group] => (id, Asks::Config(unescape(group)?)),
+            ["agent", id, "content", digest] => (id, Asks::Content(digest.to_owned())),
+            _ => return None,
+        };
+        Some(Self::Agent { id: id.to_owned(), asks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_says_who_asks_for_what() {
+        let agent = |asks| Some(Request::Agent { id: "007".into(), asks });
+        assert_eq!(Request::of("agent.007.hello"), agent(Asks::Hello));
+        assert_eq!(Request::of("agent.007.config.web=2eeu"), agent(Asks::Config("web.eu".into())));
+        assert_eq!(Request::of("agent.007.config.web=zz"), None);
+        assert_eq!(Request::of("agent.007.content.ab"), agent(Asks::Content("ab".into())));
+        assert_eq!(Request::of("enrol.UX"), Some(Request::Enrol { nkey: "UX".into() }));
+        assert_eq!((Request::of("agent.007.rx.g.1"), Request::of("agent.hello"), Request::of("")), (None, None, None));
+    }
+}
