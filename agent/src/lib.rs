@@ -1,5 +1,8 @@
 //! The agent, and the virtual fleet: many agents in one process. Both run the same rules ([`rules`]).
 
+pub mod configurator;
 pub mod disk;
+pub mod link;
 pub mod modules;
 pub mod rules;
+mod yaml;

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{agent, fleet, group, provision, run, task, up};
-use crate::exit::Exit;
 use crate::output::Output;
 use crate::server::Guard;
 
@@ -75,12 +74,6 @@ impl Globals {
     }
 }
 
-impl Guard {
-    pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        Err(self.enter())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -137,10 +130,10 @@ mod tests {
             "muster fleet --count 10 --latency fast",
             "muster provision --replicas 0",
             "muster provision --replicas 6",
-            "muster task submit x {} --file f",
-            "muster task submit x --all --target {}",
-            "muster task submit x --timeout soon",
-            "muster task submit x --create",
+            "muster task submit rbac-change {} --file f",
+            "muster task submit rbac-change --all --target {}",
+            "muster task submit rbac-change --timeout soon",
+            "muster task submit rbac-change --create",
             "muster group assign --all",
             "muster group assign web",
             "muster task list --output yaml",

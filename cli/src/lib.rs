@@ -15,9 +15,11 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
+use crate::output::Output;
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -25,20 +27,21 @@ pub fn main() -> ExitCode {
     let output = cli.globals.output;
     let end = cli.globals.enter().and_then(|()| match cli.command {
         Command::Run(run) => commands::run::run(&run),
-        Command::Guard(guard) => guard.run(),
-        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work(output, command)),
+        Command::Guard(guard) => guard.become_it(),
+        command => Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work(output, command))?.into()),
     });
-    end.unwrap_or_else(|error| exit::failed(&error, output)).into()
+    end.unwrap_or_else(|error| exit::failed(&error, output).into())
 }
 
-async fn work(output: output::Output, command: Command) -> anyhow::Result<Exit> {
+async fn work(output: Output, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Up(up) => commands::up::up(up).await,
-        Command::Provision(provision) => Ok(commands::provision::provision(output, &provision).await),
+        Command::Provision(provision) => commands::provision::provision(output, &provision).await,
         Command::Agent(agent) => commands::agent::agent(output, agent).await,
         Command::Fleet(fleet) => commands::fleet::fleet(fleet).await,
         Command::Task(task) => commands::task::task(output, task).await,
         Command::Group(group) => commands::group::group(output, group).await,
+        // These two have no runtime of ours around them.
         Command::Run(_) | Command::Guard(_) => Ok(Exit::Done),
     }
 }

@@ -34,7 +34,7 @@ pub struct Target {
 impl Target {
     /// The tasks that ask for it.
     pub fn tasks(&self) -> impl Iterator<Item = &str> {
-        self.taken.iter().map(|(_, entry)| entry.task.as_str()).filter(|task| !task.is_empty())
+        self.taken.iter().filter_map(|(_, entry)| asker(entry))
     }
 
     /// The version of the list of groups, if it is a new one.
@@ -73,10 +73,10 @@ impl<L: Ledger> Core<L> {
         for (lane, entry) in sets {
             match self.state.lane(lane).map_or(Ordering::Greater, |held| entry.version.cmp(&held.version)) {
                 Ordering::Greater => newer.push((lane.clone(), entry.clone())),
-                Ordering::Equal if !entry.task.is_empty() => {
-                    again.extend(self.state.lane(lane).map(|held| lane_result(&entry.task, held)));
-                }
-                Ordering::Equal | Ordering::Less => {}
+                Ordering::Equal => again.extend(self.state.lane(lane).zip(asker(entry)).map(|(held, task)| {
+                    lane_result(task, held)
+                })),
+                Ordering::Less => {}
             }
         }
         self.report_again(again)?;
@@ -192,8 +192,14 @@ impl<L: Ledger> Core<L> {
     }
 }
 
+/// The task that the entry names; `None` when no task has set it: what an enrolment sets has the order 0-0.
+fn asker(entry: &Entry) -> Option<&str> {
+    (entry.order != Stamp::default() && !entry.task.is_empty()).then_some(entry.task.as_str())
+}
+
 fn held(lane: Lane, entry: Entry, failure: Option<Box<Outcome>>) -> Held {
-    Held { lane, version: entry.version, task: entry.task, digest: entry.digest, failure }
+    let task = asker(&entry).unwrap_or_default().to_owned();
+    Held { lane, version: entry.version, task, digest: entry.digest, failure }
 }
 
 /// The lane is held, and its task is told; a lane that no task has set has nobody to tell.

@@ -23,6 +23,8 @@ const DEAD: &str = "DEAD";
 const PULLED: usize = 500;
 /// How long an agent may take to answer a push.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Before the next attempt to pull.
+const PAUSE: Duration = Duration::from_millis(500);
 /// After this a message that could not be handled comes again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long open pushes may take to end at a shutdown.
@@ -75,10 +77,13 @@ pub async fn deliver(gateway: Arc<Gateway>, source: Source, stop: CancellationTo
         let pulled = tokio::select! { () = stop.cancelled() => break, pulled = turn => pulled };
         match pulled {
             Ok(Some(batch)) => hand_over(&gateway, source, &room, batch).await,
-            Ok(None) => reader = None,
+            Ok(None) => {
+                reader = None;
+                gateway.context.clock.sleep(PAUSE).await;
+            }
             Err(fault) => {
                 tracing::warn!(stream = source.stream(), %fault, "no commands can be pulled; trying again");
-                gateway.context.clock.sleep(Duration::from_millis(500)).await;
+                gateway.context.clock.sleep(PAUSE).await;
             }
         }
     }
@@ -144,7 +149,8 @@ async fn hand_over(gateway: &Arc<Gateway>, source: Source, room: &Room, batch: V
     for push in pushes {
         let Some(place) = room.enter().await else { return };
         let digests = hand_over::digests([&push.command]);
-        let message = hand_over::bytes(HandOver::default(), &[push.delivery.body.clone()], digests, &bodies);
+        let message =
+            hand_over::bytes(HandOver::default(), std::slice::from_ref(&push.delivery.body), digests, &bodies);
         match message {
             Ok(message) => drop(tokio::spawn(one(gateway.clone(), push, message, place))),
             Err(fault) => hand_back(vec![push], &fault).await,

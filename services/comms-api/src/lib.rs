@@ -25,6 +25,7 @@ mod serve;
 mod stops;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -52,9 +53,18 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let gateway = Arc::new(Gateway::start(&shell.context, link, settings));
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
-    let deliver = |source| deliver(gateway.clone(), source, shell.shutdown.clone(), || ());
-    let serving = serve(answer, gateway.clone(), shell.shutdown.clone(), || shell.ready.set(true));
-    let (_, _, served) = tokio::join!(deliver(Source::Commands), deliver(Source::Runs), serving);
+    // Ready when all three are bound; one that binds again later changes nothing.
+    let bound = AtomicU8::new(0);
+    let binds = |part: u8| {
+        let before = bound.fetch_or(part, Ordering::Relaxed);
+        shell.ready.set(before | part == 0b111);
+    };
+    let deliver = |source, part| deliver(gateway.clone(), source, shell.shutdown.clone(), move || binds(part));
+    let (_, _, served) = tokio::join!(
+        deliver(Source::Commands, 0b001),
+        deliver(Source::Runs, 0b010),
+        serve(answer, gateway.clone(), shell.shutdown.clone(), || binds(0b100)),
+    );
     gateway.close().await;
     push.flush().await.context("the last messages to agents were not sent")?;
     let _ = service.stop().await;

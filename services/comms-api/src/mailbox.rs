@@ -1,7 +1,5 @@
 //! Messages of COMMANDS and RUNS, and the edge commands that wait for an agent.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use muster_broker::{Bus, Entry, Fault};
 use muster_core::instant::Instant;
@@ -16,6 +14,9 @@ const RUNS: &str = "RUNS";
 pub const MAX_COMMAND: usize = 64 * 1024;
 /// At most so many edge commands in one hand-over.
 const MAX_RUNS: usize = 256;
+
+/// So many waiting edge commands of one agent are looked at to find the oldest; there are 256 where nothing is wrong.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// Reads a command message; the subject is `commands.agent.<agent>.set.<lane>` or `commands.agent.<agent>.run.<task>`.
 ///
@@ -55,35 +56,52 @@ pub struct Runs {
 /// # Errors
 /// [`Fault::Unavailable`].
 pub async fn runs(bus: &Bus, agent: &str, now: Instant, taken: usize) -> Result<Runs, Fault> {
-    let subjects = bus.list(RUNS, &format!("commands.agent.{agent}.run.*")).await?;
+    let mut subjects = bus.list(RUNS, &format!("commands.agent.{agent}.run.*")).await?;
+    let mut runs = Runs { more: subjects.len() > MAX_LOOKED_AT, ..Runs::default() };
+    subjects.truncate(MAX_LOOKED_AT);
     if subjects.is_empty() {
-        return Ok(Runs::default());
+        return Ok(runs);
     }
     let mut entries = bus.get_many(RUNS, &subjects).await?;
     entries.sort_unstable_by_key(|entry| entry.revision);
-    let alive = |entry: Entry| {
-        let body = entry.body?;
-        // One that cannot be read is parked by whoever pulls it.
-        let command = read(&entry.subject, &body).ok().filter(|command| command.deliver_until > now)?;
-        Some((entry.subject, command.request_id, body))
-    };
-    let alive: Vec<(String, String, Bytes)> = entries.into_iter().filter_map(alive).collect();
-    let tasks: BTreeSet<String> = alive.iter().map(|(_, task, _)| task.clone()).collect();
-    let stopped = stops::among(bus, tasks).await?;
-    let mut runs = Runs::default();
+    let alive: Vec<Alive> = entries.into_iter().filter_map(|entry| Alive::at(entry, now)).collect();
     let mut size = taken;
-    for (subject, task, body) in alive {
-        if stopped.contains(&task) {
-            runs.stopped.push(subject);
-        } else if runs.messages.len() < MAX_RUNS && size + body.len() < MAX_COMMANDS {
-            size += body.len() + 1;
-            runs.messages.push(body);
-        } else {
+    // Stops are asked for only as far as needed.
+    for part in alive.chunks(MAX_RUNS) {
+        if runs.messages.len() == MAX_RUNS {
             runs.more = true;
             break;
         }
+        let stopped = stops::among(bus, part.iter().map(|run| run.task.clone()).collect()).await?;
+        for run in part {
+            if stopped.contains(&run.task) {
+                runs.stopped.push(run.subject.clone());
+            } else if runs.messages.len() < MAX_RUNS && size + run.body.len() < MAX_COMMANDS {
+                size += run.body.len() + 1;
+                runs.messages.push(run.body.clone());
+            } else {
+                runs.more = true;
+                return Ok(runs);
+            }
+        }
     }
     Ok(runs)
+}
+
+/// An edge command that has not expired.
+struct Alive {
+    subject: String,
+    task: String,
+    body: Bytes,
+}
+
+impl Alive {
+    fn at(entry: Entry, now: Instant) -> Option<Self> {
+        let body = entry.body?;
+        // One that cannot be read is parked by whoever pulls it.
+        let command = read(&entry.subject, &body).ok().filter(|command| command.deliver_until > now)?;
+        Some(Self { subject: entry.subject, task: command.request_id, body })
+    }
 }
 
 #[cfg(test)]

@@ -93,5 +93,6 @@ async fn purge(bus: Bus, subjects: Vec<String>) {
             tracing::debug!(subject, %fault, "an edge command that has ended stays until its time is up");
         }
     });
-    purges.buffer_unordered(4).collect::<()>().await;
+    // A purge holds its stream for a millisecond or more.
+    purges.buffer_unordered(2).collect::<()>().await;
 }

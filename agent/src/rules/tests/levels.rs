@@ -142,8 +142,12 @@ fn malformed_commands_fail_and_change_nothing() {
 #[test]
 fn a_lane_without_a_task_is_taken_and_nobody_is_told() {
     let mut core = agent();
-    assert!(carry_out(&mut core, set_group(1, "x", &["default"], &[("default", entry(1, "", Some("d")))]), &[]));
-    assert_eq!((in_force(&core).len(), reported(&mut core)), (1, said(&[("x", true)])));
+    let mut first = set_group(1, "enrolment", &["default"], &[("default", entry(1, "c1", Some("d")))]);
+    first.sets.get_mut(&Lane::of(Lane::GROUPS)).unwrap().order = Stamp::default();
+    assert!(carry_out(&mut core, first.clone(), &[]));
+    assert_eq!((in_force(&core).len(), reported(&mut core)), (1, said(&[("c1", true)])));
+    assert!(!carry_out(&mut core, first, &[]));
+    assert_eq!(reported(&mut core), said(&[("c1", true)]));
 }
 
 #[test]

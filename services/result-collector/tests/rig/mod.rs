@@ -67,6 +67,7 @@ pub fn shuffled<T>(mut list: Vec<T>) -> Vec<T> {
 
 impl Rig {
     pub async fn start() -> Self {
+        muster_runtime::log();
         let server = NatsServer::start().await.unwrap();
         let client = server.control().await.unwrap();
         topology::provision(&client, 1, false).await.unwrap();

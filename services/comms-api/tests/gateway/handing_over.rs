@@ -1,10 +1,8 @@
 //! Pull and push: commands on their way to agents, and what agents answer.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{World, edge, nkey, run_subject};
 use anyhow::Result;
 use async_nats::{Message, Subscriber};
 use futures::StreamExt;
@@ -16,7 +14,6 @@ use muster_core::record::Entry;
 use muster_core::stamp::Stamp;
 use muster_testkit::{PATIENCE, eventually};
 use serde_json::{Value, json};
-use support::{World, edge, nkey, run_subject};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,11 +1,9 @@
 //! What agents ask: enrolment, hello, sync, contents, and what is no good question.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::support::{World, hello, nkey};
 use anyhow::Result;
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -17,7 +15,6 @@ use muster_core::record::{Agent, Entry, Reported, agent_number};
 use muster_core::stamp::Stamp;
 use muster_testkit::{PATIENCE, eventually};
 use serde_json::{Value, json};
-use support::{World, hello, nkey};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_one_agent_however_often_it_asks() -> Result<()> {
@@ -74,6 +71,24 @@ async fn two_gateways_enrol_a_crowd() -> Result<()> {
         assert_eq!((agent.nkey, agent.name.as_str()), (nkey(*n), format!("host-{n}").as_str()));
         assert_eq!(world.value(&format!("name.host-{n}")).await?.unwrap(), json!(id).to_string());
         assert_eq!(world.value(&format!("key.{}", nkey(*n))).await?.unwrap(), json!(id).to_string());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_copy_is_seen_by_the_service_api() -> Result<()> {
+    let world = World::start().await?;
+    let _gateways = [world.gateway().await?, world.gateway().await?];
+    let control = world.bus.client();
+    let inbox = control.new_inbox();
+    let mut answers = control.subscribe(inbox.clone()).await?;
+    control.publish_with_reply("$SRV.PING.comms-api", inbox, "".into()).await?;
+    let mut ids = BTreeSet::new();
+    while ids.len() < 2 {
+        let answer = tokio::time::timeout(PATIENCE, answers.next()).await?.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload)?;
+        assert_eq!(answer["name"], "comms-api");
+        ids.insert(answer["id"].to_string());
     }
     Ok(())
 }

@@ -1,0 +1,143 @@
+//! Puts the configurations of an agent's groups in force: checked, merged, written, loaded by the modules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use muster_core::configuration::{Configuration, parse};
+use muster_core::lane::Lane;
+use muster_core::message::Outcome;
+use muster_core::names::digest;
+
+use crate::disk::{Contents, Root, replace};
+use crate::modules::{Applied, Modules};
+use crate::rules::outcome::{NOT_APPLIED, outcome};
+use crate::rules::{InForce, State};
+use crate::yaml;
+
+/// What puts configurations in force, and knows which are.
+pub struct Configurator {
+    root: Root,
+    contents: Contents,
+    modules: Modules,
+    loaded: BTreeMap<Lane, String>,
+}
+
+/// A state whose contents are there and good.
+struct Checked {
+    bodies: Vec<(String, String)>,
+    merged: Configuration,
+}
+
+impl Configurator {
+    /// Starts the modules; nothing is in force yet.
+    ///
+    /// # Errors
+    /// When a module cannot start; the text says which.
+    pub fn start(root: Root) -> Result<Self, String> {
+        let modules = Modules::start(root.path())?;
+        Ok(Self { contents: Contents::of(&root), root, modules, loaded: BTreeMap::new() })
+    }
+
+    /// The digests in force by lane, as the modules loaded them: of each group's configuration, and in the lane
+    /// `config` that of what the modules say they run with.
+    pub fn digests(&self) -> BTreeMap<Lane, String> {
+        self.loaded.clone()
+    }
+
+    /// The contents that this agent holds.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Puts a state in force while the modules run: all contents are checked before anything changes. When it fails,
+    /// `last`, the state before, is in force.
+    ///
+    /// # Errors
+    /// What is wrong, as it is to be reported.
+    pub async fn put(&mut self, state: &InForce, last: &InForce) -> Result<(), Outcome> {
+        let checked = self.check(state).map_err(failure)?;
+        let Err(why) = self.load(state, &checked).await else { return Ok(()) };
+        if let Ok(checked) = self.check(last)
+            && let Err(error) = self.load(last, &checked).await
+        {
+            tracing::error!(%error, "the last good configuration cannot be put in force again");
+        }
+        Err(failure(why))
+    }
+
+    /// Puts the state of the ledger in force when the agent starts: what a crash left half done is then whole.
+    ///
+    /// # Errors
+    /// What is wrong; then nothing is in force.
+    pub async fn restore(&mut self, state: &InForce) -> Result<(), String> {
+        let checked = self.check(state)?;
+        self.load(state, &checked).await
+    }
+
+    /// Deletes the contents that the agent no longer needs.
+    pub fn tidy(&self, state: &State) {
+        let in_force = state.in_force.configurations.iter().map(|(_, digest)| digest.as_str());
+        let held = state.lanes.iter().filter_map(|held| held.digest.as_deref());
+        self.contents.keep(&in_force.chain(held).collect());
+    }
+
+    /// Ends the modules.
+    pub async fn stop(self) {
+        self.modules.stop().await;
+    }
+
+    fn check(&self, state: &InForce) -> Result<Checked, String> {
+        let mut bodies = Vec::new();
+        let mut parsed = Vec::new();
+        for (group, digest) in &state.configurations {
+            let body = self.contents.get(digest).ok_or_else(|| format!("group {group}: the content {digest} is missing"))?;
+            parsed.push(parse(&body).map_err(|problems| {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                format!("group {group}: {}", problems.join("; "))
+            })?);
+            bodies.push((group.clone(), body));
+        }
+        Ok(Checked { bodies, merged: Configuration::merge(&parsed) })
+    }
+
+    async fn load(&mut self, state: &InForce, checked: &Checked) -> Result<(), String> {
+        self.write(checked).map_err(|error| format!("the configuration cannot be written: {error}"))?;
+        let applied = self.modules.apply(&checked.merged).await?;
+        self.loaded = loaded(state, &applied);
+        Ok(())
+    }
+
+    /// Writes the files for people from the contents.
+    fn write(&self, checked: &Checked) -> std::io::Result<()> {
+        let mut files = BTreeSet::new();
+        for (group, body) in &checked.bodies {
+            let path = self.root.group(group);
+            if fs::read(&path).ok().as_deref() != Some(body.as_bytes()) {
+                replace(&path, body.as_bytes(), 0o600)?;
+            }
+            files.insert(path);
+        }
+        replace(&self.root.configuration(), yaml::write(checked.merged.value()).as_bytes(), 0o600)?;
+        for file in fs::read_dir(self.root.groups())? {
+            let path = file?.path();
+            if !files.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn loaded(state: &InForce, applied: &Applied) -> BTreeMap<Lane, String> {
+    let groups = state.configurations.iter().map(|(group, digest)| (Lane::config(group), digest.clone()));
+    // Maps of texts and JSON values: it has a JSON form.
+    let all = serde_json::to_vec(applied).map(|bytes| (Lane::of(Lane::CONFIG), digest(&bytes)));
+    groups.chain(all).collect()
+}
+
+fn failure(why: String) -> Outcome {
+    outcome(NOT_APPLIED, why)
+}
+
+#[cfg(test)]
+mod tests;
