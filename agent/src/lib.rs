@@ -1,5 +1,6 @@
 //! The agent, and the virtual fleet: many agents in one process. Both run the same rules ([`rules`]).
 
+pub mod agent;
 pub mod configurator;
 pub mod disk;
 pub mod link;

@@ -66,7 +66,9 @@ impl Access {
             .reconnect_delay_callback(|attempt| pause(attempt, Duration::from_millis(250)))
             .event_callback(move |event| {
                 match &event {
-                    Event::Connected => connected.iter().for_each(|told| drop(told.send(()))),
+                    Event::Connected => {
+                        let _ = connected.as_ref().map(|told| told.send(()));
+                    }
                     Event::ServerError(_) | Event::ClientError(_) => tracing::warn!(%event, "the connection"),
                     _ => {}
                 }

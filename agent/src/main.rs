@@ -1,1 +1,74 @@
-fn main() {}
+//! The agent's program.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use muster_agent::agent::{Settings, run};
+use muster_agent::link::Access;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// An agent of Muster: it enrols, and then runs with what its groups say.
+#[derive(Debug, Parser)]
+#[command(name = "muster-agent", version)]
+struct Arguments {
+    /// The agent's directory: its identity, its ledger, its configuration. One for each agent
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// The server; several are separated by commas
+    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222")]
+    url: String,
+    /// The name that it would like to have when it enrols [default: the machine's]
+    #[arg(long)]
+    name: Option<String>,
+    /// A label of its own; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// The user in the agents' account
+    #[arg(long, env = "MUSTER_AGENT_USER", default_value = "agent")]
+    user: String,
+    /// Its password
+    #[arg(long, env = "MUSTER_AGENT_PASSWORD", default_value = "loopback", hide_env_values = true)]
+    password: String,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err(format!("'{text}' is not of the form KEY=VALUE")),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let settings = Settings {
+        root: arguments.root,
+        access: Access { url: arguments.url, user: arguments.user, password: arguments.password },
+        name: arguments.name,
+        labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+    };
+    match run_until_signalled(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_until_signalled(settings: Settings) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        stopped.cancel();
+    });
+    run(settings, stop).await
+}

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command as Process;
 
 use anyhow::Context as _;
@@ -57,20 +58,24 @@ pub(crate) struct Globals {
     context: Option<String>,
 }
 
-impl Globals {
-    /// Makes the options what they stand for, variables, which every part of this process reads: a process cannot
-    /// safely set its own variables, so it starts itself anew with them, as the same process.
+impl Cli {
+    /// Makes options what they stand for, variables, which every part of this process reads: a process cannot safely
+    /// set its own variables, so it starts itself anew with them, as the same process.
     pub(crate) fn enter(&self) -> anyhow::Result<()> {
-        let wanted = [("NATS_URL", &self.url), ("NATS_CONTEXT", &self.context)];
-        let missing = wanted.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        let missing: Vec<_> = missing.filter(|(name, value)| std::env::var(name).ok().as_ref() != Some(value)).collect();
+        let sync_interval = if let Command::Up(up) = &self.command { up.sync_interval } else { None };
+        let wanted = [
+            ("NATS_URL", self.globals.url.clone()),
+            ("NATS_CONTEXT", self.globals.context.clone()),
+            ("MUSTER_SYNC_INTERVAL", sync_interval.map(|seconds| seconds.to_string())),
+        ];
+        let wanted = wanted.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let missing: Vec<_> = wanted.filter(|(name, value)| std::env::var(name).ok().as_ref() != Some(value)).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let mut again = Process::new(std::env::current_exe().context("this program's own file is not known")?);
         again.args(std::env::args_os().skip(1)).envs(missing);
-        let error = std::os::unix::process::CommandExt::exec(&mut again);
-        Err(anyhow::Error::new(error).context("the program could not be started with --url or --context"))
+        Err(again.exec()).context("the program could not start itself with the variables that its options stand for")
     }
 }
 
@@ -94,7 +99,7 @@ mod tests {
     fn lines_that_people_type() {
         for line in [
             "muster up",
-            "muster up --dir d --port 4333 --sync-interval 2m",
+            "muster up --dir d --port 4333 --sync-interval 2",
             "muster --url nats://h:1 up --no-server",
             "muster provision --apply --replicas 3",
             "muster run group-assignment",

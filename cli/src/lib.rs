@@ -25,7 +25,7 @@ use crate::output::Output;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = cli.globals.output;
-    let end = cli.globals.enter().and_then(|()| match cli.command {
+    let end = cli.enter().and_then(|()| match cli.command {
         Command::Run(run) => commands::run::run(&run),
         Command::Guard(guard) => guard.become_it(),
         command => Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work(output, command))?.into()),

@@ -38,6 +38,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
+/// A text of many lines, such as a configuration, as people can read it.
+pub(crate) fn document(text: &str) -> String {
+    text.lines().map(|line| plain(&line.replace('\t', "    ")) + "\n").collect()
+}
+
 /// A text as one cell of a table: on one line, a dash for nothing.
 fn cell(text: &str) -> String {
     let text = plain(text).replace('\n', " ");

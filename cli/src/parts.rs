@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn every_part_has_a_name_of_its_own() {
         let mut names = names();
-        assert!(["task-manager", "comms-api", "result-collector", "group-assignment"].iter().all(|n| names.contains(n)));
+        assert!(
+            ["task-manager", "comms-api", "result-collector", "group-assignment"].iter().all(|n| names.contains(n))
+        );
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -33,6 +33,11 @@ pub(crate) struct Whom {
 }
 
 impl Whom {
+    /// The members of one group.
+    pub(crate) fn group(name: String) -> Self {
+        Self { group: vec![name], ..Self::default() }
+    }
+
     /// The target, when a flag names one.
     pub(crate) fn target(&self) -> Option<Value> {
         let ids = |ids: &[String]| if let [one] = ids { json!(one) } else { json!(ids) };
@@ -75,12 +80,8 @@ pub(crate) struct Options {
 
 impl Options {
     fn fields(&self) -> impl Iterator<Item = (&'static str, Value)> {
-        let texts = [
-            ("id", &self.id),
-            ("deliver_until", &self.deliver_until),
-            ("user", &self.user),
-            ("source", &self.source),
-        ];
+        let texts =
+            [("id", &self.id), ("deliver_until", &self.deliver_until), ("user", &self.user), ("source", &self.source)];
         let texts = texts.map(|(name, text)| Some((name, json!(text.as_ref()?))));
         let timeout = self.timeout.map(|seconds| ("timeout", json!(seconds)));
         texts.into_iter().chain([timeout]).flatten()
@@ -101,7 +102,12 @@ pub(crate) fn task(whom: &Whom, args: Value, options: &Options) -> Value {
 ///
 /// # Errors
 /// When there are flags and it is no JSON object.
-pub(crate) fn amended(written: &[u8], whom: &Whom, args: Map<String, Value>, options: &Options) -> anyhow::Result<Bytes> {
+pub(crate) fn amended(
+    written: &[u8],
+    whom: &Whom,
+    args: Map<String, Value>,
+    options: &Options,
+) -> anyhow::Result<Bytes> {
     let target = whom.target().map(|target| ("target", target));
     let fields: Vec<_> = target.into_iter().chain(options.fields()).collect();
     if fields.is_empty() && args.is_empty() && !written.is_empty() {
@@ -190,9 +196,15 @@ mod tests {
     fn flags_alone_are_a_task() {
         let whom = Whom { all: true, ..Whom::default() };
         let made = amended(b"", &whom, object(json!({"x": 1})), &Options::default()).unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(&made).unwrap(), json!({"target": {"type": "all"}, "args": {"x": 1}}));
+        assert_eq!(
+            serde_json::from_slice::<Value>(&made).unwrap(),
+            json!({"target": {"type": "all"}, "args": {"x": 1}})
+        );
         assert_eq!(task(&whom, json!({"x": 1}), &Options::default()), serde_json::from_slice::<Value>(&made).unwrap());
-        assert_eq!(amended(b"", &Whom::default(), Map::new(), &Options::default()).unwrap(), br#"{"args":{}}"#.as_slice());
+        assert_eq!(
+            amended(b"", &Whom::default(), Map::new(), &Options::default()).unwrap(),
+            br#"{"args":{}}"#.as_slice()
+        );
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) async fn follow(
     let bucket = bucket.context("the bucket 'tasks' cannot be read. Is the server provisioned? muster provision")?;
     let mut seen: Option<Summary> = None;
     loop {
-        let mut watch = bucket.watch_with_history(id).await.with_context(|| format!("the task '{id}' cannot be watched"))?;
+        let mut watch =
+            bucket.watch_with_history(id).await.with_context(|| format!("the task '{id}' cannot be watched"))?;
         loop {
             let entry = if seen.is_none() {
                 match tokio::time::timeout(UNSEEN, watch.next()).await {

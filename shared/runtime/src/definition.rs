@@ -11,8 +11,10 @@ pub struct Definition {
     /// Its type.
     pub kind: TaskType,
     schema: Schema,
-    bind: fn(&Task<Value>) -> Result<Box<dyn Bound>, Refusal>,
+    bind: Bind,
 }
+
+type Bind = fn(&Task<Value>) -> Result<Box<dyn Bound>, Refusal>;
 
 impl Definition {
     /// The definition of a function.

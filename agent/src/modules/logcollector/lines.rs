@@ -84,6 +84,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_carriage_return_is_an_end_only_before_the_end() {
+        let text = [&vec![b'x'; MAX_LINE], b"\rmore\n".as_slice()].concat();
+        for chunk in [MAX_LINE + 1, 4 * MAX_LINE] {
+            assert_eq!(all(&text, chunk), (vec![(vec![b'x'; MAX_LINE], true)], 0), "{chunk}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_chunks_do_not_matter(text in "[a-c\r\n]{0,80}", chunk in 1usize..20) {

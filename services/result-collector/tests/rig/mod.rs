@@ -1,10 +1,11 @@
 //! A server with the topology, tasks as functions leave them, and copies of the collector.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use muster_broker::nats::NatsBroker;
-use muster_broker::{Bus, SystemClock, Write, encode, kv, topology};
+use muster_broker::{Bus, MAX_BATCH, SystemClock, Write, encode, kv, topology};
 use muster_core::chain::{Frozen, Page, Paged, Stored, key};
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::instant::Instant;
@@ -147,12 +148,17 @@ impl Rig {
     }
 
     pub async fn publish(&self, told: Vec<Told>) {
-        // A subject may come more than once, which a batch does not allow.
-        let client = self.server.control().await.unwrap();
+        let mut batch: Vec<Write> = Vec::new();
+        let mut subjects = HashSet::new();
         for (subject, body) in told {
-            client.publish(subject, body.into()).await.unwrap();
+            // A batch has each subject once.
+            if !subjects.insert(subject.clone()) || batch.len() == MAX_BATCH {
+                self.bus().publish("RESULTS", std::mem::take(&mut batch)).await.unwrap();
+                subjects = HashSet::from([subject.clone()]);
+            }
+            batch.push(Write::new(subject, body));
         }
-        client.request("$JS.API.INFO", "".into()).await.unwrap();
+        self.bus().publish("RESULTS", batch).await.unwrap();
     }
 
     pub async fn summary(&self, task: &str) -> Option<Summary> {

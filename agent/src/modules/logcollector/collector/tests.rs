@@ -217,6 +217,22 @@ fn killed_between_the_spool_and_the_state() {
 }
 
 #[test]
+fn a_spool_that_was_taken_away_begins_anew() {
+    let mut bench = Bench::new();
+    bench.apply(&["a.log"]);
+    bench.append("a.log", "1\n2\n3\n");
+    assert_eq!(bench.lines().len(), 3);
+    fs::write(bench.path("root/spool/logcollector.jsonl"), "").unwrap();
+    bench.restart();
+    bench.append("root/spool/logcollector.jsonl", "{\"not\":\"confirmed\"}\n");
+    bench.restart();
+    assert!(bench.spooled().is_empty());
+    bench.apply(&["a.log"]);
+    bench.append("a.log", "4\n");
+    assert_eq!(bench.lines(), ["4"]);
+}
+
+#[test]
 fn lines_wait_while_the_state_cannot_be_written() {
     let mut bench = Bench::new();
     bench.apply(&["a.log"]);

@@ -1,0 +1,86 @@
+//! The agent: a program with a root directory of its own.
+
+mod enrol;
+mod session;
+mod timer;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use muster_core::names::agent_name_fault;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio_util::sync::CancellationToken;
+
+use self::session::Session;
+use self::worker::Worker;
+use crate::configurator::Configurator;
+use crate::disk::{DiskLedger, Identity, Root};
+use crate::link::Access;
+use crate::rules::{About, Core};
+
+/// The edge commands that this agent can carry out: none yet.
+const ACTIONS: &[&str] = &[];
+
+/// What an agent is told when it is started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its directory.
+    pub root: PathBuf,
+    /// How it reaches the server.
+    pub access: Access,
+    /// The name that it would like to have when it enrols; the machine's when there is none.
+    pub name: Option<String>,
+    /// Labels of its own.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Runs an agent until `stop` is cancelled: enrols it if it has no id, puts what it knows in force, and then does what
+/// the gateway says.
+///
+/// # Errors
+/// When another agent runs in this directory, its files cannot be read or written, or its enrolment is refused.
+pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let root = Root::open(&settings.root);
+    let root = root.with_context(|| format!("the directory {} cannot be used", settings.root.display()))?;
+    // The ledger is the lock of the directory: it comes before everything else.
+    let (ledger, state) = DiskLedger::open(&root.ledger())?;
+    let mut core = Core::start(state, ledger, ACTIONS)?;
+    let mut identity = Identity::open(&root)?;
+    let about = About {
+        version: env!("CARGO_PKG_VERSION").into(),
+        os: std::env::consts::OS.into(),
+        labels: settings.labels.clone(),
+    };
+    let mut configurator = Configurator::start(root.clone()).map_err(|why| anyhow!(why))?;
+    if let Err(why) = configurator.restore(&core.state().in_force).await {
+        tracing::error!(%why, "what was in force cannot be put in force again; the gateway is asked for all of it");
+        core.forget()?;
+    }
+    let enrolment = match identity.enrolment.clone() {
+        Some(enrolment) => enrolment,
+        None => {
+            let name = settings.name.clone().unwrap_or_else(machine_name);
+            let enrolled = tokio::select! {
+                () = stop.cancelled() => return Ok(configurator.stop().await),
+                enrolled = enrol::enrol(&settings.access, &identity.key, name, &about) => enrolled?,
+            };
+            identity.keep(&root, enrolled.clone())?;
+            enrolled
+        }
+    };
+    tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
+    let (told, connected) = unbounded_channel();
+    let client = settings.access.connect(&enrolment.id, Some(told)).await?;
+    let worker = Worker { core, configurator, client, root, identity, enrolment };
+    Session::new(worker, about, connected).run(stop).await
+}
+
+/// The machine's name in the form of an agent's name.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.' { c } else { '-' };
+    let name: String = name.unwrap_or_default().trim().trim_start_matches('.').chars().map(plain).take(128).collect();
+    if agent_name_fault(&name).is_none() { name } else { format!("agent-{}", nuid::next()) }
+}

@@ -1,0 +1,116 @@
+//! `muster agent`: run an agent; list and show agents.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::ask::{ask, control};
+use crate::exit::Exit;
+use crate::output::{Output, fields, print, print_json, short, table, text};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agent {
+    /// Run an agent, as the program muster-agent does
+    //TMP Run(muster_agent::Options),
+    /// List agents
+    List {
+        /// Only those that fit, such as 'version < 5.0 and os = linux'
+        #[arg(long)]
+        query: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+        /// Only those whose number is higher
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u32>,
+    },
+    /// Show what an agent should be and what it says it is
+    Show {
+        /// The agent's id
+        id: String,
+    },
+}
+
+pub(crate) async fn agent(output: Output, agent: Agent) -> anyhow::Result<Exit> {
+    match agent {
+        //TMP
+        Agent::List { query, limit, after } => {
+            let question = json!({ "query": query, "limit": limit, "after": after });
+            list(output, &ask(&control().await?, "agent.list", &question).await?)?;
+        }
+        Agent::Show { id } => show(output, &ask(&control().await?, "agent.get", &json!({ "agent": id })).await?)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn list(output: Output, answer: &Value) -> anyhow::Result<()> {
+    if output == Output::Json {
+        return print_json(answer);
+    }
+    let agents: Vec<&Value> = answer["agents"].as_array().into_iter().flatten().collect();
+    let row = |agent: &&Value| ["id", "name", "groups", "version", "os", "seen"].map(|field| text(&agent[field]));
+    print(&table(["id", "name", "groups", "version", "os", "seen"], agents.iter().map(row)))?;
+    let total = answer["total"].as_u64().unwrap_or_default();
+    if total > agents.len() as u64 {
+        eprintln!("{} of {total} agents; --limit and --after show more", agents.len());
+    }
+    Ok(())
+}
+
+fn show(output: Output, answer: &Value) -> anyhow::Result<()> {
+    if output == Output::Json {
+        return print_json(answer);
+    }
+    print(&page(answer))
+}
+
+/// What it should be and what it says it is, lane by lane.
+fn page(answer: &Value) -> String {
+    let (desired, reported) = (&answer["desired"], &answer["reported"]);
+    let labels = reported["labels"].as_object().into_iter().flatten();
+    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}={}", text(value))).collect();
+    let head = fields([
+        ("id", text(&answer["id"])),
+        ("name", text(&desired["name"])),
+        ("groups", text(&desired["groups"])),
+        ("gone", text(&desired["gone"])),
+        ("version", text(&reported["version"])),
+        ("os", text(&reported["os"])),
+        ("labels", labels.join(",")),
+        ("enrolled", text(&desired["enrolled"])),
+        ("seen", text(&reported["seen"])),
+    ]);
+    let lane = |(lane, entry): (&String, &Value)| {
+        let digest = |value: &Value| short(value.as_str().unwrap_or_default());
+        [
+            lane.clone(),
+            text(&entry["version"]),
+            text(&entry["task"]),
+            digest(&entry["digest"]),
+            digest(&reported["digests"][lane]),
+        ]
+    };
+    let lanes: Vec<_> = desired["lanes"].as_object().into_iter().flatten().map(lane).collect();
+    if lanes.is_empty() {
+        head
+    } else {
+        format!("{head}\n{}", table(["lane", "version", "task", "digest", "in force"], lanes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn desired_and_reported_side_by_side() {
+        let answer = json!({
+            "id": "001",
+            "desired": { "name": "db-1", "groups": ["default", "db"], "enrolled": "2026-11-23T20:00:00Z",
+                "lanes": { "config=db": { "version": "0-4", "task": "t0-9", "digest": "44136fa355b3678a" } } },
+            "reported": { "version": "5.0.1", "os": "linux", "labels": { "site": "a" }, "digests": { "config=db": "9f86d081884c7d65" } },
+        });
+        let page = page(&answer);
+        assert!(page.starts_with("id        001\nname      db-1\ngroups    default,db\nversion   5.0.1\n"), "{page}");
+        assert!(page.ends_with("\nconfig=db  0-4      t0-9  44136fa355b3  9f86d081884c\n"), "{page}");
+    }
+}

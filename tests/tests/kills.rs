@@ -1,0 +1,187 @@
+//! A function is killed, or stopped beyond its ack_wait and woken, before and after each of its writes. Each time the
+//! system ends in the state of a run without it.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::time::Duration;
+
+use anyhow::Result;
+use muster_core::numbers::Numbers;
+use muster_core::record::{Group, Life};
+use muster_core::status::State;
+use muster_testkit::{PATIENCE, Process, Signal, eventually};
+use muster_tests::System;
+use serde_json::{Value, json};
+
+/// More than a page holds.
+const AGENTS: u32 = 1_000;
+
+/// Where a group-assignment writes: each step of the design's section 5.
+const ASSIGNMENT: [&str; 7] = [
+    "$KV.tasks.",
+    "$KV.agents.plan.",
+    "$KV.agents.recipients.",
+    "$KV.agents.page.",
+    "commands.",
+    "facts.",
+    // The second page, by its number: the first one's commands are published beside it.
+    "$KV.agents.page.PAGE1",
+];
+const CONFIGURATION: [&str; 6] =
+    ["$KV.groups.", "$KV.agents.plan.", "$KV.agents.recipients.", "$KV.agents.page.", "commands.", "facts."];
+const DELETION: [&str; 4] = ["$KV.agents.plan.", "$KV.agents.page.", "commands.", "$KV.agents.finish."];
+
+async fn fleet(system: &System) -> Result<Process> {
+    let mut command = system.muster()?;
+    command.args(["fleet", "--count", &AGENTS.to_string(), "--prefix", "v"]);
+    let fleet = Process::start(command)?;
+    eventually("the fleet's enrolment", PATIENCE, || async {
+        let answer = system.ask("agent.list", &json!({ "limit": 1 })).await.map_err(|e| e.to_string())?;
+        if answer["total"] == AGENTS { Ok(()) } else { Err(answer["total"].to_string()) }
+    })
+    .await;
+    Ok(fleet)
+}
+
+/// Publishes a task with a copy that crashes at a point; then an unharmed copy finishes it.
+async fn crash(system: &mut System, function: &str, how: &str, task: &Value) -> Result<()> {
+    system.kill(function)?;
+    system.run(function, &[("MUSTER_CRASH", how)])?;
+    let id = task["id"].as_str().unwrap_or_default();
+    system.publish(function, task).await?;
+    if how.starts_with("kill") {
+        let status = system.copies(function)[0].wait_exit(PATIENCE).await?;
+        assert!(!status.success(), "{how}: it was to be killed");
+        system.run(function, &[])?;
+        system.ended(id).await;
+    } else {
+        let stopped = system.copies(function)[0].id();
+        eventually(&format!("{how}: the stop"), PATIENCE, || async move {
+            let stat = std::fs::read_to_string(format!("/proc/{stopped}/stat")).ok()?;
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
+        })
+        .await;
+        system.run(function, &[])?;
+        // The other copy takes over when the message comes again; the first wakes into a task that is done.
+        system.ended(id).await;
+        system.copies(function)[0].signal(Signal::CONT)?;
+        let after = system.publish(function, &json!({ "id": format!("{id}-after"), "args": {} })).await?;
+        system.ended(&after).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    Ok(())
+}
+
+async fn points(
+    system: &mut System,
+    function: &str,
+    prefixes: &[&str],
+    mut task: impl FnMut(usize) -> Value,
+    mut check: impl AsyncFnMut(&System, usize) -> Result<()>,
+) -> Result<()> {
+    let mut n = 0;
+    for prefix in prefixes {
+        for how in ["kill-before", "kill-after", "stop-before", "stop-after"] {
+            let task = task(n);
+            let prefix = prefix.replace("PAGE1", &format!("{}.1", task["id"].as_str().unwrap()));
+            let how = format!("{how}:{prefix}");
+            println!("{function}: {how}");
+            crash(system, function, &how, &task).await?;
+            check(system, n).await?;
+            n += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn set(system: &System, filter: &str) -> Result<Numbers> {
+    use muster_broker::{Broker as _, kv};
+    let subjects = system.bus.list("KV_agents", &kv::subject("agents", filter)).await?;
+    let mut all = Numbers::new();
+    for entry in system.bus.get_many("KV_agents", &subjects).await? {
+        all.union_with(&Numbers::decode(&entry.body.unwrap_or_default()).unwrap());
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignment_survives_a_crash_at_each_write() -> Result<()> {
+    let mut system = System::start().await?;
+    let _fleet = fleet(&system).await?;
+    system.make_group("web", "agent:\n  queue_size: 7\n").await?;
+    // One round puts everybody in, the next takes everybody out.
+    let task = |n: usize| {
+        let operation = if n % 2 == 0 { "assign" } else { "unassign" };
+        json!({ "id": format!("move-{n}"), "target": { "type": "all" }, "args": { "operation": operation, "groups": ["web"] } })
+    };
+    points(&mut system, "group-assignment", &ASSIGNMENT, task, async |system, n| {
+        let summary = system.ended(&format!("move-{n}")).await;
+        assert_eq!((summary.state, summary.recipients), (State::Succeeded, Some(u64::from(AGENTS))), "{summary:?}");
+        assert_eq!(summary.counts.success, u64::from(AGENTS));
+        let inside = n % 2 == 0;
+        let members = set(system, "group.web.*").await?;
+        for number in 1..=AGENTS {
+            let agent = system.record(number).await?;
+            assert_eq!(agent.in_group("web"), inside);
+            assert_eq!(members.contains(number), inside);
+            let entry = agent.grouped_by().unwrap();
+            assert_eq!(entry.task, format!("move-{n}"));
+            // Each round changes each record once: the first version is that of the enrolment.
+            assert_eq!(
+                agent.version.number,
+                agent.version.number.min(n as u64 + 2),
+                "agent {number} was changed twice"
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_survives_a_crash_at_each_write() -> Result<()> {
+    let mut system = System::start().await?;
+    let _fleet = fleet(&system).await?;
+    let task = |n: usize| {
+        let content = format!("agent:\n  queue_size: {}\n", n + 1);
+        json!({ "id": format!("config-{n}"), "target": { "type": "group", "id": "default" }, "args": { "content": content } })
+    };
+    points(&mut system, "group-configuration", &CONFIGURATION, task, async |system, n| {
+        let summary = system.ended(&format!("config-{n}")).await;
+        assert_eq!((summary.state, summary.counts.success), (State::Succeeded, u64::from(AGENTS)), "{summary:?}");
+        let group: Group = system.read("agents", "gmeta.default").await?.unwrap();
+        assert_eq!(group.contents["config"].revision, n as u64 + 1);
+        for number in [1, AGENTS / 2, AGENTS] {
+            let agent = system.record(number).await?;
+            let entry = agent.lanes.values().find(|entry| entry.digest.is_some()).unwrap();
+            assert_eq!(entry.digest.as_ref(), Some(&group.contents["config"].digest));
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_survives_a_crash_at_each_write() -> Result<()> {
+    let mut system = System::start().await?;
+    let _fleet = fleet(&system).await?;
+    for n in 0..DELETION.len() * 4 {
+        system.make_group(&format!("old-{n}"), "").await?;
+        let join = json!({ "target": { "type": "query", "id": "id < 0050" }, "args": { "operation": "assign", "groups": [format!("old-{n}")] } });
+        let id = system.publish("group-assignment", &join).await?;
+        assert!(system.ended(&id).await.counts.success > 0);
+    }
+    let task = |n: usize| json!({ "id": format!("delete-{n}"), "args": { "operation": "delete-group", "group": format!("old-{n}") } });
+    points(&mut system, "group-assignment", &DELETION, task, async |system, n| {
+        let summary = system.ended(&format!("delete-{n}")).await;
+        assert_eq!(summary.state, State::Succeeded, "{summary:?}");
+        assert_eq!(summary.counts.success, summary.recipients.unwrap());
+        assert!(set(system, &format!("group.old-{n}.*")).await?.is_empty());
+        eventually("the deletion", PATIENCE, || async {
+            let group: Option<Group> = system.read("agents", &format!("gmeta.old-{n}")).await.ok()?;
+            group.filter(|g| g.life == Life::Deleted).map(|_| ())
+        })
+        .await;
+        Ok(())
+    })
+    .await
+}
