@@ -90,7 +90,8 @@ impl Configurator {
         let mut bodies = Vec::new();
         let mut parsed = Vec::new();
         for (group, digest) in &state.configurations {
-            let body = self.contents.get(digest).ok_or_else(|| format!("group {group}: the content {digest} is missing"))?;
+            let body =
+                self.contents.get(digest).ok_or_else(|| format!("group {group}: the content {digest} is missing"))?;
             parsed.push(parse(&body).map_err(|problems| {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 format!("group {group}: {}", problems.join("; "))

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod configurator;
 pub mod disk;
+pub mod fleet;
 pub mod link;
 pub mod modules;
 pub mod rules;

@@ -52,7 +52,7 @@ pub(crate) struct Globals {
     pub(crate) output: Output,
     /// The NATS server, for example nats://host:4222; NATS_CREDS and so on say who you are
     #[arg(long, global = true, env = "NATS_URL", hide_env_values = true)]
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     /// A context of the stock CLI (nats context ls)
     #[arg(long, global = true, env = "NATS_CONTEXT")]
     context: Option<String>,
@@ -118,6 +118,7 @@ mod tests {
             "muster group replace --agent 001",
             "muster agent list --query os=linux --limit 3",
             "muster agent show 001",
+            "muster agent run --root d --name a --label site=a --url nats://h:1",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
@@ -140,7 +141,6 @@ mod tests {
             "muster task submit rbac-change --timeout soon",
             "muster task submit rbac-change --create",
             "muster group assign --all",
-            "muster group assign web",
             "muster task list --output yaml",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

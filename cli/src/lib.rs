@@ -24,21 +24,21 @@ use crate::output::Output;
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = cli.globals.output;
+    let (output, url) = (cli.globals.output, cli.globals.url.clone());
     let end = cli.enter().and_then(|()| match cli.command {
         Command::Run(run) => commands::run::run(&run),
         Command::Guard(guard) => guard.become_it(),
-        command => Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work(output, command))?.into()),
+        command => Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work(output, url, command))?.into()),
     });
     end.unwrap_or_else(|error| exit::failed(&error, output).into())
 }
 
-async fn work(output: Output, command: Command) -> anyhow::Result<Exit> {
+async fn work(output: Output, url: Option<String>, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Up(up) => commands::up::up(up).await,
         Command::Provision(provision) => commands::provision::provision(output, &provision).await,
-        Command::Agent(agent) => commands::agent::agent(output, agent).await,
-        Command::Fleet(fleet) => commands::fleet::fleet(fleet).await,
+        Command::Agent(agent) => commands::agent::agent(output, url, agent).await,
+        Command::Fleet(fleet) => commands::fleet::fleet(fleet, url).await,
         Command::Task(task) => commands::task::task(output, task).await,
         Command::Group(group) => commands::group::group(output, group).await,
         // These two have no runtime of ours around them.

@@ -110,14 +110,14 @@ async fn an_assignment_survives_a_crash_at_each_write() -> Result<()> {
     system.make_group("web", "agent:\n  queue_size: 7\n").await?;
     // One round puts everybody in, the next takes everybody out.
     let task = |n: usize| {
-        let operation = if n % 2 == 0 { "assign" } else { "unassign" };
+        let operation = if n.is_multiple_of(2) { "assign" } else { "unassign" };
         json!({ "id": format!("move-{n}"), "target": { "type": "all" }, "args": { "operation": operation, "groups": ["web"] } })
     };
     points(&mut system, "group-assignment", &ASSIGNMENT, task, async |system, n| {
         let summary = system.ended(&format!("move-{n}")).await;
         assert_eq!((summary.state, summary.recipients), (State::Succeeded, Some(u64::from(AGENTS))), "{summary:?}");
         assert_eq!(summary.counts.success, u64::from(AGENTS));
-        let inside = n % 2 == 0;
+        let inside = n.is_multiple_of(2);
         let members = set(system, "group.web.*").await?;
         for number in 1..=AGENTS {
             let agent = system.record(number).await?;

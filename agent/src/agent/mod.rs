@@ -62,10 +62,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         Some(enrolment) => enrolment,
         None => {
             let name = settings.name.clone().unwrap_or_else(machine_name);
-            let enrolled = tokio::select! {
-                () = stop.cancelled() => return Ok(configurator.stop().await),
-                enrolled = enrol::enrol(&settings.access, &identity.key, name, &about) => enrolled?,
+            let enrolling = enrol::enrol(&settings.access, &identity.key, name, &about);
+            let Some(enrolled) = stop.run_until_cancelled(enrolling).await else {
+                configurator.stop().await;
+                return Ok(());
             };
+            let enrolled = enrolled?;
             identity.keep(&root, enrolled.clone())?;
             enrolled
         }

@@ -202,8 +202,7 @@ mod tests {
             failure: Some(Box::new(failure)),
         };
         let edge = Edge { task: "e1".into(), order: Stamp::new(1, 9), outcome: None, confirmed: false };
-        let in_force =
-            InForce { groups: vec!["web.eu".into()], configurations: vec![("web.eu".into(), "c".into())] };
+        let in_force = InForce { groups: vec!["web.eu".into()], configurations: vec![("web.eu".into(), "c".into())] };
         vec![
             Change::Epoch(1),
             Change::Floor(Stamp::new(1, 3)),

@@ -51,10 +51,7 @@ impl<L: Ledger> Core<L> {
         let task = edge.task.clone();
         let result = edge_result(&task, &outcome);
         let edge = Edge { outcome: Some(Box::new(outcome)), ..edge };
-        self.write(
-            vec![Change::Edge(task.clone(), Some(edge)), Change::Result(task, Some(result))],
-            Durability::Now,
-        )
+        self.write(vec![Change::Edge(task.clone(), Some(edge)), Change::Result(task, Some(result))], Durability::Now)
     }
 
     /// An id leaves the ledger when its result is confirmed and it is below the floor.

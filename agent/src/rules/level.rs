@@ -26,7 +26,7 @@ pub struct Target {
     /// The groups and the digests of their configurations.
     pub state: InForce,
     /// The lanes that this sets.
-    taken: Vec<(Lane, Entry)>,
+    taken: Lanes,
     /// The lanes that belong to groups which the agent leaves, or to configurations which its groups no longer have.
     dropped: Vec<Lane>,
 }
@@ -44,6 +44,7 @@ impl Target {
 }
 
 type Sets = BTreeMap<Lane, Entry>;
+type Lanes = Vec<(Lane, Entry)>;
 
 impl<L: Ledger> Core<L> {
     /// Takes each lane that is newer than the one held. An equal one is reported again; an older one is ignored.
@@ -68,14 +69,14 @@ impl<L: Ledger> Core<L> {
     }
 
     /// The lanes that are newer than those held. What is asked for again is reported again.
-    fn newer(&mut self, sets: &Sets) -> Result<Vec<(Lane, Entry)>, LedgerFault> {
+    fn newer(&mut self, sets: &Sets) -> Result<Lanes, LedgerFault> {
         let (mut newer, mut again) = (Vec::new(), Vec::new());
         for (lane, entry) in sets {
             match self.state.lane(lane).map_or(Ordering::Greater, |held| entry.version.cmp(&held.version)) {
                 Ordering::Greater => newer.push((lane.clone(), entry.clone())),
-                Ordering::Equal => again.extend(self.state.lane(lane).zip(asker(entry)).map(|(held, task)| {
-                    lane_result(task, held)
-                })),
+                Ordering::Equal => {
+                    again.extend(self.state.lane(lane).zip(asker(entry)).map(|(held, task)| lane_result(task, held)))
+                }
                 Ordering::Less => {}
             }
         }
@@ -84,13 +85,7 @@ impl<L: Ledger> Core<L> {
     }
 
     /// The state that the newer lanes lead to, and whether some of them belong to groups that the agent is not in.
-    #[allow(clippy::type_complexity)]
-    fn target(
-        &self,
-        args: &Value,
-        sets: &Sets,
-        newer: Vec<(Lane, Entry)>,
-    ) -> Result<(Target, bool), (Vec<(Lane, Entry)>, String)> {
+    fn target(&self, args: &Value, sets: &Sets, newer: Lanes) -> Result<(Target, bool), (Lanes, String)> {
         let regroup = newer.iter().find(|(lane, _)| lane.kind() == Lane::GROUPS).map(|(_, entry)| entry.version);
         let groups = match regroup.map(|_| groups(args)).transpose() {
             Ok(groups) => groups.unwrap_or_else(|| self.state.groups.clone()),
@@ -107,9 +102,8 @@ impl<L: Ledger> Core<L> {
         let (taken, foreign): (Vec<_>, Vec<_>) = newer.into_iter().partition(|(lane, _)| member(lane));
         // Without the entry in `sets` the group has no configuration, unless the one held came later than the list.
         let stays = |held: &Held| {
-            regroup.is_none_or(|version| {
-                member(&held.lane) && (sets.contains_key(&held.lane) || held.version > version)
-            })
+            regroup
+                .is_none_or(|version| member(&held.lane) && (sets.contains_key(&held.lane) || held.version > version))
         };
         let of_groups = self.state.lanes.iter().filter(|held| held.lane.kind() == Lane::CONFIG);
         let dropped: Vec<Lane> = of_groups.filter(|held| !stays(held)).map(|held| held.lane.clone()).collect();
@@ -145,7 +139,8 @@ impl<L: Ledger> Core<L> {
     /// # Errors
     /// When the ledger cannot be written; the next start puts the state before this one in force again.
     pub fn set(&mut self, target: Target, done: Result<(), Outcome>) -> Result<bool, LedgerFault> {
-        let newer = |(lane, entry): &(Lane, Entry)| self.state.lane(lane).is_none_or(|held| held.version < entry.version);
+        let newer =
+            |(lane, entry): &(Lane, Entry)| self.state.lane(lane).is_none_or(|held| held.version < entry.version);
         if !target.taken.iter().all(newer) {
             return Ok(false);
         }
@@ -184,7 +179,7 @@ impl<L: Ledger> Core<L> {
     }
 
     /// Takes the lanes as failed.
-    fn refuse(&mut self, lanes: Vec<(Lane, Entry)>, why: Outcome) -> Result<Step, LedgerFault> {
+    fn refuse(&mut self, lanes: Lanes, why: Outcome) -> Result<Step, LedgerFault> {
         let failed = |(lane, entry)| took(held(lane, entry, Some(Box::new(why.clone()))));
         let changes = lanes.into_iter().flat_map(failed).collect();
         self.write(changes, Durability::Now)?;
@@ -204,8 +199,7 @@ fn held(lane: Lane, entry: Entry, failure: Option<Box<Outcome>>) -> Held {
 
 /// The lane is held, and its task is told; a lane that no task has set has nobody to tell.
 fn took(held: Held) -> impl Iterator<Item = Change> {
-    let told = (!held.task.is_empty())
-        .then(|| Change::Result(held.task.clone(), Some(lane_result(&held.task, &held))));
+    let told = (!held.task.is_empty()).then(|| Change::Result(held.task.clone(), Some(lane_result(&held.task, &held))));
     [Change::Lane(held.lane.clone(), Some(held))].into_iter().chain(told)
 }
 

@@ -1,7 +1,12 @@
 //! `muster agent`: run an agent; list and show agents.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use muster_agent::agent::{self, Settings};
+use muster_agent::link::Access;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::ask::{ask, control};
 use crate::exit::Exit;
@@ -10,7 +15,7 @@ use crate::output::{Output, fields, print, print_json, short, table, text};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
     /// Run an agent, as the program muster-agent does
-    //TMP Run(muster_agent::Options),
+    Run(Run),
     /// List agents
     List {
         /// Only those that fit, such as 'version < 5.0 and os = linux'
@@ -30,9 +35,66 @@ pub(crate) enum Agent {
     },
 }
 
-pub(crate) async fn agent(output: Output, agent: Agent) -> anyhow::Result<Exit> {
+/// An agent's own options; --url says where the server is.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The agent's directory: its identity, its ledger, its configuration. One for each agent
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// The name that it would like to have when it enrols [default: the machine's]
+    #[arg(long)]
+    name: Option<String>,
+    /// A label of its own, such as site=a; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    user: User,
+}
+
+/// As whom agents connect.
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    /// The user in the agents' account
+    #[arg(long, env = "MUSTER_AGENT_USER", default_value = "agent")]
+    user: String,
+    /// Its password
+    #[arg(long, env = "MUSTER_AGENT_PASSWORD", default_value = "loopback", hide_env_values = true)]
+    password: String,
+}
+
+impl User {
+    /// The way to the server; without a URL the usual one on this machine.
+    pub(super) fn access(self, url: Option<String>) -> Access {
+        let url = url.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
+        Access { url, user: self.user, password: self.password }
+    }
+}
+
+/// A label, such as `site=a`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("'{text}' is no label such as site=a")),
+    }
+}
+
+/// Runs an agent until SIGTERM or SIGINT.
+async fn run(options: Run, url: Option<String>) -> anyhow::Result<()> {
+    muster_runtime::log();
+    let shutdown = CancellationToken::new();
+    muster_runtime::on_signal(shutdown.clone())?;
+    let settings = Settings {
+        root: options.root,
+        access: options.user.access(url),
+        name: options.name,
+        labels: options.labels.into_iter().collect(),
+    };
+    agent::run(settings, shutdown).await
+}
+
+pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> anyhow::Result<Exit> {
     match agent {
-        //TMP
+        Agent::Run(options) => run(options, url).await?,
         Agent::List { query, limit, after } => {
             let question = json!({ "query": query, "limit": limit, "after": after });
             list(output, &ask(&control().await?, "agent.list", &question).await?)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use muster_core::configuration::duration;
 
+use super::agent::{User, label};
 use crate::exit::Exit;
 use crate::output::print;
 
@@ -41,6 +42,8 @@ pub(crate) struct Fleet {
     /// The same seed makes the same choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    user: User,
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -55,12 +58,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| format!("'{text}' is no share such as 5% or 0.05"))
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is no label such as site=a"))?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-pub(crate) async fn fleet(_fleet: Fleet) -> anyhow::Result<Exit> {
+pub(crate) async fn fleet(_fleet: Fleet, _url: Option<String>) -> anyhow::Result<Exit> {
     print("")?;
     Ok(Exit::Done)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn up(up: Up) -> anyhow::Result<Exit> {
         return run(&settings, &shutdown).await.map(|()| Exit::Done);
     }
     let address = SocketAddr::new(up.host, up.port);
-    let settings = ConnectionSettings::to(&format!("nats://{address}"), "muster up");
+    let settings = ConnectionSettings::to(&format!("nats://{address}"), "muster up")?;
     let mut server = Server::start(&up.dir, address).await?;
     let end = tokio::select! {
         end = run(&settings, &shutdown) => end,
@@ -98,13 +98,14 @@ async fn start(settings: &ConnectionSettings, stages: &mut Vec<Stage>) -> anyhow
     }
     for parts in parts::stages() {
         let mut stage = Stage::start(&parts, settings).await?;
+        let ready = stage.ready();
         tokio::select! {
-            () = stage.ready() => {}
+            () = ready => {}
             died = stage.died() => return Err(died),
         }
         stages.push(stage);
     }
-    print(&welcome(&settings.url))
+    print(&welcome(&settings.shown()))
 }
 
 /// Parts that are started together and end together.
@@ -130,13 +131,16 @@ impl Stage {
     }
 
     /// Waits until all parts are bound to everything they need.
-    async fn ready(&self) {
-        let mut ticks = 0u32;
-        while let Some((name, _)) = self.ready.iter().find(|(_, ready)| !ready.get()) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            ticks += 1;
-            if ticks.is_multiple_of(100) {
-                warn!("{name} is not ready yet");
+    fn ready(&self) -> impl Future<Output = ()> + use<> {
+        let all = self.ready.clone();
+        async move {
+            let mut ticks = 0u32;
+            while let Some((name, _)) = all.iter().find(|(_, ready)| !ready.get()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                ticks += 1;
+                if ticks.is_multiple_of(100) {
+                    warn!("{name} is not ready yet");
+                }
             }
         }
     }
@@ -167,10 +171,10 @@ impl Stage {
 }
 
 /// What to do now.
-fn welcome(url: &str) -> String {
-    let muster = if url.ends_with("127.0.0.1:4222") { "muster".to_owned() } else { format!("muster --url {url}") };
+fn welcome(server: &str) -> String {
+    let muster = if server == "127.0.0.1:4222" { "muster".to_owned() } else { format!("muster --url {server}") };
     format!(
-        "muster is ready at {url}. Try, in another terminal:\n\n  \
+        "muster is ready at {server}. Try, in another terminal:\n\n  \
          {muster} fleet --count 10\n  \
          {muster} group create web\n  \
          {muster} group assign web --all --wait\n\n\

@@ -20,7 +20,7 @@ pub(crate) use self::guard::Guard;
 
 const CONFIGURATION: &str = include_str!("../../../nats/server.conf");
 /// How long a directory is waited for whose last user may just be ending, and how long the server may take to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server. It ends when this is dropped, and when this process ends in whatever way.
 pub(crate) struct Server {

@@ -25,7 +25,9 @@ fn started_is_durable_before_it_starts_and_done_before_it_is_reported() {
     core.finished("e1", outcome::outcome(0, "blocked")).unwrap();
     let (changes, durability) = tape.last();
     assert_eq!(durability, Durability::Now);
-    assert!(matches!(&changes[..], [Change::Edge(_, Some(edge)), Change::Result(_, Some(_))] if edge.outcome.is_some()));
+    assert!(
+        matches!(&changes[..], [Change::Edge(_, Some(edge)), Change::Result(_, Some(_))] if edge.outcome.is_some())
+    );
     assert_eq!(reported(&mut core), said(&[("e1", true)]));
 }
 

@@ -72,7 +72,8 @@ impl Server {
             }
             Act::Configure(at, body) => {
                 let name = GROUPS[*at];
-                let content = Content { revision: n, digest: digest(&[*body]), order: task.order, task: task.id.clone() };
+                let content =
+                    Content { revision: n, digest: digest(&[*body]), order: task.order, task: task.id.clone() };
                 self.groups.get_mut(name).unwrap().contents.insert("config".into(), content.clone());
                 if !self.record.in_group(name) {
                     return;
@@ -113,7 +114,8 @@ impl Server {
     }
 
     fn in_force(&self) -> InForce {
-        let digest = |group: &String| self.record.lanes.get(&Lane::config(group)).and_then(|entry| entry.digest.clone());
+        let digest =
+            |group: &String| self.record.lanes.get(&Lane::config(group)).and_then(|entry| entry.digest.clone());
         let groups = &self.record.groups;
         let configurations = groups.iter().filter_map(|group| Some((group.clone(), digest(group)?))).collect();
         InForce { groups: groups.clone(), configurations }

@@ -124,7 +124,8 @@ fn malformed_commands_fail_and_change_nothing() {
     let lists = [json!({}), json!({ "groups": ["a/b"] }), json!({ "groups": ["a", "a"] }), json!({ "groups": many })];
     for (version, args) in (10..).zip(lists) {
         let task = format!("g{version}");
-        let faulty = Command { action: command("set-group", &task, args, 0).action, ..set_group(version, &task, &[], &[]) };
+        let faulty =
+            Command { action: command("set-group", &task, args, 0).action, ..set_group(version, &task, &[], &[]) };
         assert!(!carry_out(&mut core, faulty, &[]));
         assert_eq!(reported(&mut core), said(&[(task.as_str(), false)]));
     }

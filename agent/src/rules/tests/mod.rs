@@ -22,7 +22,10 @@ use super::*;
 /// A ledger on which a test sees what was written, and how durably. Opened again, it gives the state that a process
 /// finds which starts anew.
 #[derive(Debug, Clone, Default)]
-struct Tape(Rc<RefCell<Vec<(Vec<Change>, Durability)>>>);
+struct Tape(Rc<RefCell<Vec<Written>>>);
+
+/// One write.
+type Written = (Vec<Change>, Durability);
 
 impl Ledger for Tape {
     fn write(&mut self, changes: &[Change], durability: Durability) -> Result<(), LedgerFault> {
@@ -41,7 +44,7 @@ impl Tape {
     }
 
     /// The last write.
-    fn last(&self) -> (Vec<Change>, Durability) {
+    fn last(&self) -> Written {
         self.0.borrow().last().cloned().unwrap()
     }
 }

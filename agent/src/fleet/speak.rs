@@ -1,0 +1,195 @@
+//! What agents of a fleet do with hand-overs, and what they say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subject;
+use muster_core::message::{BodyAnswer, Confirmed, HandOver, Outcome, Report};
+use tokio::time::Instant;
+
+use super::alarms::What;
+use super::{Inner, digests};
+use crate::link::{Unanswered, ask, jittered, pause};
+use crate::rules::outcome::{NOT_APPLIED, outcome};
+use crate::rules::{Step, Target, Which};
+
+/// The code of failures that the settings ask for.
+const INJECTED: i32 = 100;
+/// A result that was not confirmed is reported again after about this time.
+const AGAIN: Duration = Duration::from_secs(30);
+/// An agent syncs after about this time when no answer has told it.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+impl Inner {
+    /// A push is answered with its results, after the time that an agent takes for it.
+    pub(super) async fn answer_push(self: Arc<Self>, index: u32, hand_over: HandOver, reply: Option<Subject>) {
+        if !hand_over.commands.is_empty() {
+            let latency = self.settings.latency + self.settings.jitter.mul_f64(fastrand::f64());
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
+        }
+        let id = self.agents[index as usize].id();
+        let first = hand_over.commands.first().map(|command| command.request_id.clone());
+        self.take_in(index, hand_over).await;
+        let report = {
+            let mind = &mut self.agents[index as usize].mind();
+            mind.core.report(Which::New)
+        };
+        let own = format!("agent.{id}.rx.");
+        match (reply.filter(|reply| reply.starts_with(&own)), report) {
+            (Some(reply), report) => {
+                let twice = first.is_some_and(|task| {
+                    self.chance.hits(self.settings.duplicates, "twice", format_args!("{id}/{task}"))
+                });
+                if let Some(report) = &report {
+                    self.alarms.set(Instant::now() + jittered(AGAIN), index, What::Report);
+                    self.publish(index, reply.clone(), report).await;
+                    if twice {
+                        self.publish(index, reply, report).await;
+                        self.report(index, report).await;
+                    }
+                } else {
+                    let receipt = self.agents[index as usize].mind().core.receipt();
+                    self.publish(index, reply, &receipt).await;
+                }
+            }
+            (None, Some(report)) => self.report(index, &report).await,
+            (None, None) => {}
+        }
+    }
+
+    /// Hello or sync; true when it was answered.
+    pub(super) async fn ask_state(self: Arc<Self>, index: u32) -> bool {
+        let agent = &self.agents[index as usize];
+        let (client, id) = (self.client(index), agent.id());
+        let (hello, sync) = {
+            let mind = agent.mind();
+            let digests = digests(mind.core.state());
+            if mind.greeted {
+                (None, Some(mind.core.sync(digests)))
+            } else {
+                (Some(mind.core.hello(&self.about, digests)), None)
+            }
+        };
+        let answer: Result<HandOver, Unanswered> = match (hello, sync) {
+            (Some(hello), _) => ask(client, format!("agent.{id}.hello"), &hello).await,
+            (None, sync) => ask(client, format!("agent.{id}.sync"), &sync).await,
+        };
+        let hand_over = match answer {
+            Ok(hand_over) => hand_over,
+            Err(why) => {
+                tracing::debug!(%why, agent = id, "hello or sync");
+                self.sync_in(index, jittered(AGAIN));
+                return false;
+            }
+        };
+        agent.mind().greeted = true;
+        let interval = hand_over.sync_after.map_or(INTERVAL, Duration::from_secs).max(Duration::from_secs(1));
+        let more = hand_over.more;
+        self.sync_in(index, jittered(interval));
+        if !self.take_in(index, hand_over).await && !more {
+            agent.mind().hurried = 0;
+        }
+        if more {
+            self.sync_in(index, Duration::from_millis(50));
+        }
+        let report = agent.mind().core.report(Which::New);
+        if let Some(report) = report {
+            self.report(index, &report).await;
+        }
+        true
+    }
+
+    /// Reports what is not confirmed.
+    pub(super) async fn report_again(self: Arc<Self>, index: u32) {
+        let report = self.agents[index as usize].mind().core.report(Which::All);
+        if let Some(report) = report {
+            self.report(index, &report).await;
+        }
+    }
+
+    /// Carries out a hand-over; true when a sync must follow, which is then due soon.
+    async fn take_in(&self, index: u32, hand_over: HandOver) -> bool {
+        for entry in hand_over.commands.iter().flat_map(|command| command.sets.values()) {
+            let Some(digest) = &entry.digest else { continue };
+            let seen = self.contents.see(digest, hand_over.bodies.get(digest), || self.body(index, digest)).await;
+            if let Err(why) = seen {
+                tracing::debug!(%why, digest, "a content is not to be had now");
+            }
+        }
+        let (sync, hurried) = {
+            let mut mind = self.agents[index as usize].mind();
+            // A ledger in memory can always be written.
+            let sync = mind.core.heard(&hand_over).unwrap_or_default()
+                | hand_over.commands.into_iter().fold(false, |sync, command| {
+                    let step = mind.core.take(command).unwrap_or(Step::Nothing);
+                    sync | match step {
+                        Step::Set(target) => match self.put(index, &target) {
+                            Some(done) => mind.core.set(target, done).unwrap_or_default(),
+                            None => true,
+                        },
+                        Step::Sync => true,
+                        Step::Nothing | Step::Run { .. } => false,
+                    }
+                });
+            mind.hurried += u32::from(sync);
+            (sync, mind.hurried)
+        };
+        if sync {
+            self.sync_in(index, pause(hurried as usize, Duration::from_millis(200)));
+        }
+        sync
+    }
+
+    /// What comes of a state; `None` when it cannot be tried, for a content is missing.
+    fn put(&self, index: u32, target: &Target) -> Option<Result<(), Outcome>> {
+        let mut done = Ok(());
+        for (group, digest) in &target.state.configurations {
+            if let Some(why) = self.contents.verdict(digest).ok()? {
+                done = done.and(Err(outcome(NOT_APPLIED, format!("group {group}: {why}"))));
+            }
+        }
+        let number = self.agents[index as usize].number;
+        let asked = target.tasks().next().unwrap_or_default();
+        if done.is_ok() && self.chance.hits(self.settings.failures, "fail", format_args!("{number}/{asked}")) {
+            done = Err(outcome(INJECTED, "injected failure"));
+        }
+        self.counts.executed(target.tasks(), done.is_ok());
+        Some(done)
+    }
+
+    async fn body(&self, index: u32, digest: &str) -> anyhow::Result<String> {
+        let subject = format!("agent.{}.content.{digest}", self.agents[index as usize].id());
+        let answer: BodyAnswer = ask(self.client(index), subject, &()).await?;
+        Ok(answer.content)
+    }
+
+    fn sync_in(&self, index: u32, after: Duration) {
+        let at = Instant::now() + after;
+        self.agents[index as usize].mind().sync = Some(at);
+        self.alarms.set(at, index, What::Sync);
+    }
+
+    /// Reports, takes what is confirmed, and reports again later what is not.
+    async fn report(&self, index: u32, report: &Report) {
+        let agent = &self.agents[index as usize];
+        self.counts.reported(report);
+        match ask::<Confirmed>(self.client(index), format!("agent.{}.result", agent.id()), report).await {
+            // A ledger in memory can always be written.
+            Ok(Confirmed { confirmed }) => drop(agent.mind().core.confirmed(&confirmed)),
+            Err(why) => tracing::debug!(%why, agent = agent.number, "a report was not confirmed"),
+        }
+        if agent.mind().core.reports() {
+            self.alarms.set(Instant::now() + jittered(AGAIN), index, What::Report);
+        }
+    }
+
+    async fn publish(&self, index: u32, reply: Subject, report: &Report) {
+        self.counts.reported(report);
+        let Ok(report) = serde_json::to_vec(report) else { return };
+        if let Err(error) = self.client(index).publish(reply, report.into()).await {
+            tracing::debug!(%error, "the answer to a push was not sent");
+        }
+    }
+}
