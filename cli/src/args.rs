@@ -104,7 +104,7 @@ mod tests {
             "muster provision --apply --replicas 3",
             "muster run group-assignment",
             "muster run --list",
-            "muster fleet --count 1000 --latency 20ms --jitter 0.5 --fail 5% --offline 10% --duplicates 1% --seed 7",
+            "muster fleet --count 1000 --latency 20ms --jitter 10ms --fail 5% --offline 10% --duplicates 1% --seed 7",
             "muster fleet --count 1 --prefix v --label site=a --label tier=b --version 5.0.1",
             "muster task submit group-assignment - --wait",
             "muster task submit group-configuration --group web --content-file f.yaml --create --wait",

@@ -157,6 +157,36 @@ impl System {
         self.read("agents", &format!("id.{}", agent_id(number))).await?.with_context(|| format!("no agent {number}"))
     }
 
+    /// The records of all agents, by their numbers.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub async fn records(&self) -> Result<Vec<Agent>> {
+        use muster_broker::Broker as _;
+        let subjects = self.bus.list("KV_agents", &kv::subject("agents", "id.*")).await?;
+        let entries = self.bus.get_many("KV_agents", &subjects).await?;
+        let bodies = entries.into_iter().filter_map(|entry| entry.body);
+        let mut records: Vec<Agent> = bodies.map(|body| serde_json::from_slice(&body)).collect::<Result<_, _>>()?;
+        records.sort_by_key(|agent| agent.number);
+        Ok(records)
+    }
+
+    /// Starts virtual agents and waits until they are enrolled.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub async fn fleet(&self, count: u32) -> Result<Process> {
+        let mut command = self.muster()?;
+        command.args(["fleet", "--count", &count.to_string(), "--prefix", "v"]);
+        let fleet = Process::start(command)?;
+        eventually("the fleet's enrolment", PATIENCE, || async {
+            let answer = self.ask("agent.list", &json!({ "limit": 1 })).await.map_err(|e| e.to_string())?;
+            if answer["total"] == count { Ok(()) } else { Err(answer["total"].to_string()) }
+        })
+        .await;
+        Ok(fleet)
+    }
+
     /// Waits for the task's end.
     pub async fn ended(&self, task: &str) -> Summary {
         self.summary(task, "the end", |s| s.state.is_end()).await

@@ -18,7 +18,7 @@ fn make(group: &str) -> Value {
 async fn an_id_is_an_idempotency_key() -> Result<()> {
     let system = System::start().await?;
     let task = json!({ "id": "make-web", "target": { "type": "group", "id": "web" },
-                       "args": { "content": "agent:\n  queue_size: 1\n", "create": true } });
+                       "args": { "content": "agent:\n  queue_size: 1001\n", "create": true } });
     let first = system.publish("group-configuration", &task).await?;
     let done = system.ended(&first).await;
     assert_eq!((done.state, done.recipients), (State::Succeeded, Some(0)));

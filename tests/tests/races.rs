@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use muster_core::lane::Lane;
-use muster_core::record::{Agent, Group, Life};
+use muster_core::record::{Group, Life};
 use muster_core::status::State;
 use muster_testkit::{PATIENCE, Process, eventually};
 use muster_tests::{COMPONENTS, System};
@@ -16,26 +16,11 @@ async fn system() -> Result<(System, Process)> {
     for component in COMPONENTS {
         system.run(component, &[])?;
     }
-    let mut command = system.muster()?;
-    command.args(["fleet", "--count", &AGENTS.to_string(), "--prefix", "v"]);
-    let fleet = Process::start(command)?;
-    eventually("the fleet's enrolment", PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "limit": 1 })).await.map_err(|e| e.to_string())?;
-        if answer["total"] == AGENTS { Ok(()) } else { Err(answer["total"].to_string()) }
-    })
-    .await;
+    let fleet = system.fleet(AGENTS).await?;
     for group in ["a", "b", "c"] {
         system.make_group(group, "").await?;
     }
     Ok((system, fleet))
-}
-
-async fn records(system: &System) -> Result<Vec<Agent>> {
-    let mut out = Vec::new();
-    for number in 1..=AGENTS {
-        out.push(system.record(number).await?);
-    }
-    Ok(out)
 }
 
 fn groups(operation: &str, groups: &[&str]) -> Value {
@@ -59,7 +44,7 @@ async fn two_tasks_over_the_same_agents_act_in_their_order() -> Result<()> {
         assert_eq!((one.state, two.state), (State::Succeeded, State::Succeeded));
         assert_eq!(one.counts.success + one.counts.superseded, u64::from(AGENTS), "{one:?}");
         assert_eq!(two.counts.success, u64::from(AGENTS), "{two:?}");
-        for agent in records(&system).await? {
+        for agent in system.records().await? {
             assert_eq!(agent.groups, expected, "{first} then {second}");
         }
     }
@@ -73,7 +58,7 @@ async fn who_joins_or_leaves_while_a_configuration_changes_ends_with_the_right_o
     let (system, _fleet) = system().await?;
     let mut tasks = Vec::new();
     for round in 0..12u32 {
-        let content = format!("agent:\n  queue_size: {}\n", round + 1);
+        let content = format!("agent:\n  queue_size: 1{:03}\n", round + 1);
         let change = json!({ "target": { "type": "group", "id": "a" }, "args": { "content": content } });
         let part = json!({ "type": "query", "id": format!("id ~ *{}", round % 10) });
         let operation = if round.is_multiple_of(3) { "unassign" } else { "assign" };
@@ -96,7 +81,7 @@ async fn who_joins_or_leaves_while_a_configuration_changes_ends_with_the_right_o
     let newest = &group.contents["config"];
     let lane = Lane::config("a");
     let mut members = 0;
-    for agent in records(&system).await? {
+    for agent in system.records().await? {
         let digest = agent.lanes.get(&lane).and_then(|entry| entry.digest.as_ref());
         assert_eq!(digest, agent.in_group("a").then_some(&newest.digest), "agent {}", agent.number);
         members += u64::from(agent.in_group("a"));
@@ -112,13 +97,13 @@ async fn a_group_is_deleted_before_or_after_an_assignment_never_during() -> Resu
     let (system, _fleet) = system().await?;
     for round in 0..4u32 {
         let name = format!("old-{round}");
-        system.make_group(&name, "agent:\n  queue_size: 3\n").await?;
+        system.make_group(&name, "agent:\n  queue_size: 1003\n").await?;
         let join = system.publish("group-assignment", &groups("assign", &[&name])).await?;
         system.ended(&join).await;
         let delete = json!({ "args": { "operation": "delete-group", "group": name } });
         let again = groups("assign", &[&name, "b"]);
         let change =
-            json!({ "target": { "type": "group", "id": name }, "args": { "content": "agent:\n  queue_size: 4\n" } });
+            json!({ "target": { "type": "group", "id": name }, "args": { "content": "agent:\n  queue_size: 1004\n" } });
         let (x, y) = if round.is_multiple_of(2) { (&delete, &again) } else { (&again, &delete) };
         let first = system.publish("group-assignment", x).await?;
         let config = system.publish("group-configuration", &change).await?;
@@ -135,7 +120,7 @@ async fn a_group_is_deleted_before_or_after_an_assignment_never_during() -> Resu
             (group.life == Life::Deleted).then_some(())
         })
         .await;
-        for agent in records(&system).await? {
+        for agent in system.records().await? {
             assert!(
                 !agent.in_group(&name) && !agent.lanes.contains_key(&Lane::config(&name)),
                 "agent {}",
@@ -159,7 +144,7 @@ async fn a_cancel_is_a_decision_wherever_it_falls() -> Result<()> {
         system.publish("group-assignment", &task).await?;
         tokio::time::sleep(std::time::Duration::from_millis(round * 6)).await;
         let answer = system.ask("task.cancel", &json!({ "id": id })).await?;
-        let at_cancel = records(&system).await?;
+        let at_cancel = system.records().await?;
         let summary = system.ended(&id).await;
         match summary.state {
             State::Cancelled => assert_eq!(answer["cancelled"], true),
@@ -170,7 +155,7 @@ async fn a_cancel_is_a_decision_wherever_it_falls() -> Result<()> {
         assert_eq!(summary.counts.total(), summary.recipients.unwrap_or(0));
         // No index change begins after the confirmation, and what was decided stays.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let after = records(&system).await?;
+        let after = system.records().await?;
         assert!(at_cancel == after, "round {round}: records changed after the cancel was confirmed");
         let changed = after.iter().filter(|a| a.in_group("c") != before).count() as u64;
         if summary.state == State::Cancelled && summary.recipients.unwrap_or(0) > 0 {

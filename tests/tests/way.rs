@@ -129,7 +129,7 @@ async fn an_agent_killed_at_any_time_ends_in_the_state_of_now() -> Result<()> {
     let mut agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
     for n in 0..8u64 {
-        let content = format!("agent:\n  queue_size: {}\n", n + 1);
+        let content = format!("agent:\n  queue_size: 1{:03}\n", n + 1);
         let task = json!({ "target": { "type": "group", "id": "default" }, "args": { "content": content } });
         let task = system.publish("group-configuration", &task).await?;
         tokio::time::sleep(std::time::Duration::from_millis(n * 7)).await;
@@ -137,7 +137,7 @@ async fn an_agent_killed_at_any_time_ends_in_the_state_of_now() -> Result<()> {
         agent = system.agent(&root, "web-1")?;
         let done = system.ended(&task).await;
         assert_eq!((done.state, done.counts.success), (State::Succeeded, 1), "round {n}: {done:?}");
-        file_says(&root.join("agent.yml"), &format!("queue_size: {}", n + 1)).await;
+        file_says(&root.join("agent.yml"), &format!("queue_size: 1{:03}", n + 1)).await;
     }
     let list = system.ask("agent.list", &json!({})).await?;
     assert_eq!(list["total"], 1, "the id stays: {list}");
@@ -153,7 +153,7 @@ async fn two_thousand_tasks_for_an_agent_that_is_away_are_one_command() -> Resul
     let root = home.path().join("a1");
     let mut agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
-    system.make_group("web", "agent:\n  queue_size: 9\n").await?;
+    system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
     agent.signal(Signal::TERM)?;
     agent.wait_exit(PATIENCE).await?;
 

@@ -1,13 +1,20 @@
 //! `muster fleet`: virtual agents, many in one process.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
+use muster_agent::fleet::{Count, Settings};
 use muster_core::configuration::duration;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::agent::{User, label};
 use crate::exit::Exit;
-use crate::output::print;
+use crate::output::print_json;
+
+/// How often it is told how they get on, when that has changed.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Who they are and how they behave.
 #[derive(Debug, Args)]
@@ -15,7 +22,7 @@ pub(crate) struct Fleet {
     /// How many agents
     #[arg(long, value_name = "N", default_value_t = 10)]
     count: u32,
-    /// Their names are this, a dash and a number
+    /// Their names are this, a dash and a number of five digits
     #[arg(long, default_value = "virtual")]
     prefix: String,
     /// The version of their program
@@ -27,23 +34,40 @@ pub(crate) struct Fleet {
     /// How long a command takes, such as 20ms
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = span)]
     latency: Duration,
-    /// By how much that varies: 0.5 is half as long to half as long again
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
-    jitter: f64,
+    /// At most how much longer it takes, such as 10ms
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = span)]
+    jitter: Duration,
     /// How many commands fail, such as 5% or 0.05
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     fail: f64,
-    /// How many agents are away
+    /// How many agents are away from the start
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     offline: f64,
-    /// How many reports are sent twice
+    /// How many answers are given twice
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     duplicates: f64,
-    /// The same seed makes the same choices
+    /// The same prefix and seed are the same agents, which make the same choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
     user: User,
+}
+
+impl Fleet {
+    fn settings(self, url: Option<String>) -> Settings {
+        Settings {
+            prefix: self.prefix,
+            seed: self.seed,
+            version: self.version,
+            labels: self.label.into_iter().collect(),
+            latency: self.latency,
+            jitter: self.jitter,
+            failures: self.fail,
+            offline: self.offline,
+            duplicates: self.duplicates,
+            ..Settings::new(self.user.access(url), self.count)
+        }
+    }
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -58,14 +82,64 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| format!("'{text}' is no share such as 5% or 0.05"))
 }
 
-pub(crate) async fn fleet(_fleet: Fleet, _url: Option<String>) -> anyhow::Result<Exit> {
-    print("")?;
+/// Runs the agents until SIGTERM or SIGINT; tells on stderr how they get on, and in the end writes what they did.
+pub(crate) async fn fleet(options: Fleet, url: Option<String>) -> anyhow::Result<Exit> {
+    muster_runtime::log();
+    let shutdown = CancellationToken::new();
+    muster_runtime::on_signal(shutdown.clone())?;
+    let started = tokio::select! {
+        started = muster_agent::fleet::fleet(options.settings(url), shutdown.clone()) => Some(started?),
+        // The start may be waiting for a server that is not there.
+        () = shutdown.cancelled() => None,
+    };
+    let Some(fleet) = started else { return Ok(Exit::Done) };
+    let mut told = String::new();
+    loop {
+        let line = line(fleet.ids().len(), fleet.online(), &fleet.counts());
+        if line != told {
+            eprintln!("{line}");
+            told = line;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    print_json(&document(fleet.ids().len(), fleet.online(), &fleet.counts()))?;
     Ok(Exit::Done)
+}
+
+fn line(agents: usize, online: usize, counts: &BTreeMap<String, Count>) -> String {
+    let sum = |field: fn(&Count) -> u64| counts.values().map(field).sum::<u64>();
+    let (done, failed) = (sum(|count| count.succeeded), sum(|count| count.failed));
+    format!("{agents} agents, {online} online; {} tasks: {done} done, {failed} failed", counts.len())
+}
+
+fn document(agents: usize, online: usize, counts: &BTreeMap<String, Count>) -> Value {
+    let one = |count: &Count| {
+        json!({
+            "executed": count.executed, "succeeded": count.succeeded, "failed": count.failed,
+            "successes_reported": count.successes_reported, "failures_reported": count.failures_reported,
+        })
+    };
+    let tasks: BTreeMap<&String, Value> = counts.iter().map(|(task, count)| (task, one(count))).collect();
+    json!({ "agents": agents, "online": online, "tasks": tasks })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_they_did() {
+        let web = Count { executed: 5, succeeded: 4, failed: 1, successes_reported: 6, failures_reported: 1 };
+        let counts = BTreeMap::from([
+            ("web".to_owned(), web),
+            ("db".to_owned(), Count { executed: 2, succeeded: 2, ..Count::default() }),
+        ]);
+        assert_eq!(line(10, 9, &counts), "10 agents, 9 online; 2 tasks: 6 done, 1 failed");
+        assert_eq!(document(10, 9, &counts)["tasks"]["web"]["successes_reported"], 6);
+    }
 
     #[test]
     fn shares() {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use muster_broker::{Delivery, Fault};
 use muster_runtime::Shell;
 use muster_runtime::steps::Context;
@@ -113,9 +112,12 @@ async fn flush(context: &Context, collector: &mut Collector, messages: &[Deliver
         unusable.extend(of.map(|message| (message, reason.as_str())));
     }
     dead::write(&context.bus, &unusable).await?;
-    let acks: Vec<_> = messages.iter().map(|message| message.settle.ack()).collect();
-    if let Some(Err(fault)) = join_all(acks).await.into_iter().find(Result::is_err) {
-        tracing::warn!(%fault, "acks were not sent; these messages will come again");
+    for message in messages {
+        // An ack is handed to the connection and not answered, so one after the other costs least.
+        if let Err(fault) = message.settle.ack().await {
+            tracing::warn!(%fault, "not all acks were sent; those messages will come again");
+            break;
+        }
     }
     Ok(())
 }

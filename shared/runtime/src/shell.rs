@@ -168,7 +168,8 @@ pub fn on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
 pub fn log() {
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,async_nats=warn".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second call, as in tests, keeps the first one's settings.
     let _ = if std::env::var("MUSTER_LOG").as_deref() == Ok("json") { logs.json().try_init() } else { logs.try_init() };
 }
