@@ -18,7 +18,7 @@ use crate::watch::follow;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Submit a task; its id is written to stdout
-    Submit(Submit),
+    Submit(Box<Submit>),
     /// Show a task
     Show {
         /// The task's id

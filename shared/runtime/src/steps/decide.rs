@@ -29,7 +29,6 @@ pub(super) struct Pages<'a> {
     after: Option<u32>,
     size: usize,
     ended: bool,
-    complete: bool,
 }
 
 impl<'a> Pages<'a> {
@@ -37,7 +36,7 @@ impl<'a> Pages<'a> {
     pub(super) fn resume(job: &'a Job<'a>, plan: &'a Plan, recipients: &'a Numbers, chain: &Chain) -> Self {
         let next = chain.pages.first().map_or(0, |(n, _)| *n);
         let found = chain.pages.iter().cloned().collect();
-        Self { job, plan, recipients, found, next, after: None, size: MESSAGES, ended: false, complete: false }
+        Self { job, plan, recipients, found, next, after: None, size: MESSAGES, ended: false }
     }
 
     /// The next page; none after the last one, and none after a stop.
@@ -54,17 +53,11 @@ impl<'a> Pages<'a> {
             Paged::Page(page) => {
                 self.after = page.upto.or(self.after);
                 self.ended = page.last;
-                self.complete = page.last;
             }
             Paged::Stop(_) => self.ended = true,
         }
         self.next = n + 1;
         Ok(Some((n, decided)))
-    }
-
-    /// Whether the last page was reached, and not a stop.
-    pub(super) fn complete(&self) -> bool {
-        self.complete
     }
 
     async fn decide(&mut self, n: u32) -> Result<Decided, Fault> {

@@ -6,9 +6,9 @@ use muster_core::plan::Plan;
 
 use super::{AGENTS, Job, plan};
 
-/// Makes the last changes once. A task that was stopped before its last page has none to make.
-pub(super) async fn finish(job: &Job<'_>, plan: &Plan, complete: bool) -> Result<(), Fault> {
-    if plan.finish.is_empty() || !complete {
+/// Makes the last changes once.
+pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
+    if plan.finish.is_empty() {
         return Ok(());
     }
     loop {

@@ -20,7 +20,7 @@ pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<
         Some(Frozen::Stop(_)) => return Ok(None),
         Some(Frozen::Recipients { containers, .. }) => {
             let recipients = stored(job, containers).await?;
-            if chain.pages.is_empty() {
+            if chain.pages.is_empty() && !recipients.is_empty() {
                 tell::frozen(job).await?;
             }
             return Ok(Some(recipients));
@@ -42,7 +42,10 @@ pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<
         }
         Err(fault) => return Err(fault),
     }
-    tell::frozen(job).await?;
+    // With nobody to reach it would be the end, and a saga's last change is still to be made.
+    if !recipients.is_empty() {
+        tell::frozen(job).await?;
+    }
     Ok(Some(recipients))
 }
 

@@ -90,7 +90,7 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
         followed?;
         page = next?;
     }
-    finish::finish(job, &plan, pages.complete()).await
+    Ok(())
 }
 
 /// What follows from a page.
@@ -100,6 +100,10 @@ async fn follow(job: &Job<'_>, plan: &Plan, n: u32, decided: Decided) -> Result<
         Paged::Page(page) => {
             publish::publish(job, plan, &page, decided.commands).await?;
             supersede::supersede(job, &page).await?;
+            if page.last {
+                // Before the last page is told: the task ends with that, and whoever comes later finds it ended.
+                finish::finish(job, plan).await?;
+            }
             tell::page(job, n).await
         }
     }
