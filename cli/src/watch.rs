@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use async_nats::Client;
 use async_nats::jetstream::{self, kv::Operation};
 use futures::StreamExt;
@@ -28,7 +28,8 @@ pub(crate) async fn follow(
     mut each: impl FnMut(&Summary) -> anyhow::Result<()>,
 ) -> anyhow::Result<Summary> {
     let bucket = jetstream::new(client.clone()).get_key_value("tasks").await;
-    let bucket = bucket.context("the bucket 'tasks' cannot be read. Is the server provisioned? muster provision")?;
+    let bucket = bucket
+        .map_err(|e| anyhow!("the bucket tasks cannot be read: {e}. Is the server provisioned? muster provision"))?;
     let mut seen: Option<Summary> = None;
     loop {
         let mut watch =
