@@ -21,7 +21,7 @@ demo: tools ## Show the whole way of a task with three real and 1,000 virtual ag
 test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them without containers
 	# With all targets, so that what the tests need is compiled only once.
 	cargo build --workspace --all-targets
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check

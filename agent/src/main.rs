@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use muster_agent::agent::{Settings, run};
-use muster_agent::link::Access;
+use muster_agent::agent::{Settings, TokenSource, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -27,12 +26,8 @@ struct Arguments {
     /// A label of its own; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// The user in the agents' account
-    #[arg(long, env = "MUSTER_AGENT_USER", default_value = "agent")]
-    user: String,
-    /// Its password
-    #[arg(long, env = "MUSTER_AGENT_PASSWORD", default_value = "loopback", hide_env_values = true)]
-    password: String,
+    #[command(flatten)]
+    token: TokenSource,
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -47,9 +42,11 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let _exporting = muster_telemetry::start("muster-agent");
     let settings = Settings {
         root: arguments.root,
-        access: Access { url: arguments.url, user: arguments.user, password: arguments.password },
+        url: arguments.url,
+        token: arguments.token,
         name: arguments.name,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
     };

@@ -6,7 +6,7 @@ use std::process::Command as Process;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, fleet, group, provision, run, task, up};
+use crate::commands::{agent, completions, fleet, group, provision, run, task, token, up, why};
 use crate::output::Output;
 use crate::server::Guard;
 
@@ -33,12 +33,22 @@ pub(crate) enum Command {
     Agent(agent::Agent),
     /// Run virtual agents, many in one process
     Fleet(fleet::Fleet),
-    /// Submit, show, watch, list and cancel tasks
+    /// Submit, plan, show, watch, list, retry and cancel tasks
     #[command(subcommand)]
     Task(task::Task),
     /// List, show, make, delete and fill groups
     #[command(subcommand)]
     Group(group::Group),
+    /// Make, list and revoke the tokens with which new agents enrol
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Say why a task did, or did not do, what it should with an agent; no service needs to run for it
+    Why(why::Why),
+    /// Look whether all is well: topology, durability, consumers, functions, tasks. 0 all is well, 1 something was
+    /// found, 2 it could not look
+    Doctor,
+    /// Write the completions of a shell, for example: source <(muster completions bash)
+    Completions(completions::Completions),
     /// What `up` starts its NATS server through
     #[command(hide = true)]
     Guard(Guard),
@@ -113,12 +123,29 @@ mod tests {
             "muster task watch t0-1 --output json",
             "muster task cancel t0-1 --reason why",
             "muster task list -o json",
+            "muster task plan group-assignment --all --args {} --output json",
+            "muster task submit group-assignment {} --wait --wait-timeout 5m",
+            "muster task watch t0-1 --wait-timeout 90s",
+            "muster task watch t0-1 --timeout 90s",
+            "muster task targets t0-1 --status failure --all -o json",
+            "muster task retry t0-1 --status failure,timeout --id again --wait --wait-timeout 1m",
+            "muster why t0-1 001",
+            "muster doctor -o json",
+            "muster completions zsh",
+            "muster group delete web --wait-timeout 2s",
             "muster group create web --file web.yaml",
             "muster group assign web,db --all --wait",
             "muster group replace --agent 001",
             "muster agent list --query os=linux --limit 3",
             "muster agent show 001",
             "muster agent run --root d --name a --label site=a --url nats://h:1",
+            "muster agent run --root d --token t",
+            "muster agent run --root d --token-file f",
+            "muster up --closed",
+            "muster token create",
+            "muster token create --name lab --expires 7d -o json",
+            "muster token list",
+            "muster token revoke lab",
         ] {
             parse(line).unwrap_or_else(|e| panic!("{line}: {e}"));
         }
@@ -141,6 +168,18 @@ mod tests {
             "muster task submit rbac-change --timeout soon",
             "muster task submit rbac-change --create",
             "muster group assign --all",
+            "muster group assign web --all --wait-timeout 5m",
+            "muster task retry t0-1 --status success",
+            "muster task targets t0-1 --all --limit 5",
+            "muster task watch t0-1 --wait-timeout soon",
+            "muster task list --state done",
+            "muster task list --before t0-17",
+            "muster why t0-1",
+            "muster token create --expires 0s",
+            "muster token create --expires 400d",
+            "muster token create --name a/b",
+            "muster agent run --root d --token t --token-file f",
+            "muster completions sh",
             "muster task list --output yaml",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

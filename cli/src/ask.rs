@@ -25,6 +25,14 @@ pub(crate) struct Refusal {
     pub(crate) problems: Vec<Problem>,
 }
 
+impl Refusal {
+    /// There is no such task.
+    pub(crate) fn unknown_task(id: &str) -> Self {
+        let problem = Problem::new("unknown-task", "", format!("there is no task '{id}'"));
+        Self { code: 404, problems: vec![problem.hint("see: muster task list")] }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.problems.iter().map(ToString::to_string).collect();

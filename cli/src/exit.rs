@@ -3,20 +3,22 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use muster_core::problem::Problem;
 use muster_core::status::State;
 
 use crate::ask::Refusal;
-use crate::output::{Output, plain};
+use crate::output::{Output, say};
 
 /// How a command ended. clap itself ends with 2 when the command line is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It is done; the task that was waited for has succeeded.
     Done = 0,
-    /// It did not work; of `provision`: something stands otherwise than its file says.
+    /// It did not work; of `provision`: something stands otherwise than its file says; of `doctor`: it has found
+    /// something.
     Failed = 1,
-    /// `provision` did not work.
-    NotProvisioned = 2,
+    /// `provision` or `doctor` did not work.
+    NotDone = 2,
     /// The task has succeeded with some recipients and not with others.
     Partial = 3,
     /// The request or the task was refused.
@@ -27,6 +29,9 @@ pub enum Exit {
     Cancelled = 6,
     /// The task failed.
     TaskFailed = 7,
+    /// The time to wait was over before the task's end. The task goes on: nothing failed and nothing is undone, so it is
+    /// neither of the codes above, and a script may wait again.
+    TimeOver = 8,
 }
 
 impl Exit {
@@ -56,16 +61,21 @@ pub(crate) fn failed(error: &anyhow::Error, output: Output) -> Exit {
         return Exit::Done;
     }
     let Some(refusal) = error.downcast_ref::<Refusal>() else {
-        eprintln!("error: {}", plain(&format!("{error:#}")));
+        say(&format!("error: {error:#}"));
         return Exit::Failed;
     };
-    for problem in &refusal.problems {
+    tell(&refusal.problems, output);
+    if refusal.code >= 500 { Exit::Failed } else { Exit::Rejected }
+}
+
+/// Tells problems on stderr, one a line.
+pub(crate) fn tell(problems: &[Problem], output: Output) {
+    for problem in problems {
         match output {
-            Output::Table => eprintln!("error: {}", plain(&problem.to_string())),
-            Output::Json => eprintln!("{}", serde_json::json!(problem)),
+            Output::Table => say(&format!("error: {problem}")),
+            Output::Json => say(&serde_json::json!(problem).to_string()),
         }
     }
-    if refusal.code >= 500 { Exit::Failed } else { Exit::Rejected }
 }
 
 /// Whether the reader of our output has gone: `muster task list | head`.
@@ -76,8 +86,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use muster_core::problem::Problem;
-
     use super::*;
 
     #[test]

@@ -8,8 +8,10 @@ mod commands;
 pub mod exit;
 mod output;
 mod parts;
+mod progress;
 mod server;
 mod submission;
+mod wait;
 mod watch;
 
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ pub fn main() -> ExitCode {
     let end = cli.enter().and_then(|()| match cli.command {
         Command::Run(run) => commands::run::run(&run),
         Command::Guard(guard) => guard.become_it(),
+        Command::Completions(completions) => completions.print().map(Into::into),
         command => Ok(Builder::new_multi_thread().enable_all().build()?.block_on(work(output, url, command))?.into()),
     });
     end.unwrap_or_else(|error| exit::failed(&error, output).into())
@@ -41,7 +44,10 @@ async fn work(output: Output, url: Option<String>, command: Command) -> anyhow::
         Command::Fleet(fleet) => commands::fleet::fleet(fleet, url).await,
         Command::Task(task) => commands::task::task(output, task).await,
         Command::Group(group) => commands::group::group(output, group).await,
-        // These two have no runtime of ours around them.
-        Command::Run(_) | Command::Guard(_) => Ok(Exit::Done),
+        Command::Token(command) => commands::token::token(output, command).await,
+        Command::Doctor => commands::doctor::doctor(output).await,
+        Command::Why(why) => commands::why::why(output, &why).await,
+        // These have no runtime of ours around them.
+        Command::Run(_) | Command::Guard(_) | Command::Completions(_) => Ok(Exit::Done),
     }
 }

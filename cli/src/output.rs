@@ -28,6 +28,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// Says a line to whoever looks at stderr; that nobody does is no error.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", plain(text));
+}
+
 /// Writes a document for programs.
 pub(crate) fn print_json(value: &Value) -> anyhow::Result<()> {
     print(&format!("{value:#}"))

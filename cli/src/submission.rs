@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(Whom::default().target(), None);
         assert_eq!(target(Whom { all: true, ..Whom::default() }), Target::All);
         assert_eq!(target(Whom { group: list(&["web"]), ..Whom::default() }), Target::Groups(list(&["web"])));
-        assert_eq!(target(Whom { failures: Some("t0-1".into()), ..Whom::default() }), Target::Failures("t0-1".into()));
+        assert_eq!(
+            target(Whom { failures: Some("t0-1".into()), ..Whom::default() }),
+            Target::Failures("t0-1".into(), vec![])
+        );
         let both = Whom { agent: list(&["001", "002"]), query: Some("os = linux".into()), ..Whom::default() };
         let parts = vec![Target::Agents(list(&["001", "002"])), Target::Query("os = linux".into())];
         assert_eq!(target(both), Target::Any(parts));

@@ -6,22 +6,39 @@ use anyhow::{Context as _, anyhow, bail};
 use async_nats::Client;
 use async_nats::jetstream::{self, kv::Operation};
 use futures::StreamExt;
-use muster_core::problem::Problem;
 use muster_core::summary::Summary;
 
 use crate::ask::Refusal;
+use crate::output::say;
+use crate::wait::Waiting;
 
 /// How long a task may stay unseen before something is said about it.
 const UNSEEN: Duration = Duration::from_secs(5);
 /// The pause before a watch that broke off is begun anew.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Calls `each` with every summary of the task until it has ended, and gives the last. `submitted`: the task is known
-/// to be published, so it will be there; any other must be there within seconds.
+/// Calls `each` with every summary of the task until it has ended, and gives the last; none when the time to wait is
+/// over before. `submitted`: the task is known to be published, so it will be there; any other must be there within
+/// seconds.
 ///
 /// # Errors
 /// [`Refusal`] when there is no such task; what `each` says; when the bucket cannot be watched.
 pub(crate) async fn follow(
+    client: &Client,
+    id: &str,
+    submitted: bool,
+    waiting: Waiting,
+    each: impl FnMut(&Summary) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<Summary>> {
+    let end = to_the_end(client, id, submitted, each);
+    match waiting {
+        Waiting::Not => Ok(None),
+        Waiting::Forever => end.await.map(Some),
+        Waiting::AtMost(limit) => tokio::time::timeout(limit, end).await.map_or(Ok(None), |end| end.map(Some)),
+    }
+}
+
+async fn to_the_end(
     client: &Client,
     id: &str,
     submitted: bool,
@@ -39,10 +56,10 @@ pub(crate) async fn follow(
                 match tokio::time::timeout(UNSEEN, watch.next()).await {
                     Ok(entry) => entry,
                     Err(_) if submitted => {
-                        eprintln!("the task is stored and not admitted yet: is the task-manager running? muster up");
+                        say("the task is stored and not admitted yet: is the task-manager running? muster up");
                         continue;
                     }
-                    Err(_) => return Err(unknown(id).into()),
+                    Err(_) => return Err(Refusal::unknown_task(id).into()),
                 }
             } else {
                 watch.next().await
@@ -65,9 +82,4 @@ pub(crate) async fn follow(
         // It begins with the newest summary, so nothing is missed.
         tokio::time::sleep(AGAIN).await;
     }
-}
-
-fn unknown(id: &str) -> Refusal {
-    let problem = Problem::new("unknown-task", "", format!("there is no task '{id}'"));
-    Refusal { code: 404, problems: vec![problem.hint("see: muster task list")] }
 }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::{Client, jetstream};
-use muster_broker::{kv, nats::NatsBroker, topology};
+use muster_broker::{Write, kv, nats::NatsBroker, topology};
+use muster_core::instant::Instant;
 use muster_core::record::{Agent, agent_id};
 use muster_core::summary::Summary;
+use muster_core::token::{self, Token};
 use muster_testkit::{NatsServer, PATIENCE, Process, binary, eventually};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,6 +27,10 @@ pub struct System {
     pub client: Client,
     /// The buckets as the product reads them.
     pub bus: NatsBroker,
+    /// With which new agents enrol.
+    pub token: String,
+    /// Variables of the programs that are started from now on.
+    pub env: Vec<(String, String)>,
     running: BTreeMap<String, Vec<Process>>,
 }
 
@@ -50,7 +56,9 @@ impl System {
             redeliver_after(&client, stream, consumer, Duration::from_secs(2)).await?;
         }
         let bus = NatsBroker::new(client.clone());
-        Ok(Self { server, client, bus, running: BTreeMap::new() })
+        let token = "the-token-of-the-tests".to_owned();
+        put_token(&bus, &token, Duration::from_secs(3600)).await?;
+        Ok(Self { server, client, bus, token, env: Vec::new(), running: BTreeMap::new() })
     }
 
     /// A provisioned server with one process of each component.
@@ -83,7 +91,8 @@ impl System {
     pub fn muster(&self) -> Result<Command> {
         let mut command = binary("muster")?;
         command.env("NATS_URL", self.server.url()).env("RUST_LOG", "info,async_nats=warn");
-        command.env("MUSTER_SYNC_INTERVAL", "2");
+        command.env("MUSTER_SYNC_INTERVAL", "2").env("MUSTER_KEYS", self.server.keys().directory());
+        command.envs(self.env.iter().cloned());
         Ok(command)
     }
 
@@ -93,7 +102,8 @@ impl System {
     /// When the program is not built.
     pub fn agent(&self, root: &std::path::Path, name: &str) -> Result<Process> {
         let mut command = binary("muster-agent")?;
-        command.env("NATS_URL", self.server.url()).arg("--root").arg(root).args(["--name", name]);
+        command.env("NATS_URL", self.server.url()).env("MUSTER_TOKEN", &self.token);
+        command.envs(self.env.iter().cloned()).arg("--root").arg(root).args(["--name", name]);
         Process::start(command)
     }
 
@@ -213,6 +223,18 @@ impl System {
         let id = self.publish("group-configuration", &task).await?;
         Ok(self.ended(&id).await)
     }
+}
+
+/// Lets agents enrol with a token, for so long.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn put_token(bus: &NatsBroker, text: &str, life: Duration) -> Result<()> {
+    use muster_broker::Broker as _;
+    let now = Instant::from_system(std::time::SystemTime::now());
+    let token = Token { name: text.to_owned(), created: now, expires: now.plus(life) };
+    let write = Write::new(kv::subject("agents", &token::key(text)), serde_json::to_vec(&token)?);
+    Ok(bus.publish("KV_agents", vec![write]).await?)
 }
 
 /// Sets how soon a consumer's unacknowledged messages come again.

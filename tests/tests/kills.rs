@@ -42,12 +42,7 @@ async fn crash(system: &mut System, function: &str, how: &str, task: &Value) -> 
         system.run(function, &[])?;
         system.ended(id).await;
     } else {
-        let stopped = system.copies(function)[0].id();
-        eventually(&format!("{how}: the stop"), PATIENCE, || async move {
-            let stat = std::fs::read_to_string(format!("/proc/{stopped}/stat")).ok()?;
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
-        })
-        .await;
+        stopped(how, system.copies(function)[0].id()).await;
         system.run(function, &[])?;
         // The other copy takes over when the message comes again; the first wakes into a task that is done.
         system.ended(id).await;
@@ -171,4 +166,64 @@ async fn a_deletion_survives_a_crash_at_each_write() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// The function is stopped at a write, the task is cancelled, the function wakes: from the confirmation on it changes
+/// nothing, and what was decided before goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_at_each_write_is_kept_by_a_function_that_wakes_later() -> Result<()> {
+    let mut system = System::start().await?;
+    let _fleet = system.fleet(AGENTS).await?;
+    let function = "group-assignment";
+    let points = [
+        "$KV.tasks.",
+        "$KV.agents.plan.",
+        "$KV.agents.recipients.",
+        "$KV.agents.page.",
+        "$KV.agents.page.ID.1",
+        "facts.",
+    ];
+    let mut n = 0;
+    for point in points {
+        for when in ["before", "after"] {
+            let (id, group) = (format!("cancel-{n}"), format!("g{n}"));
+            n += 1;
+            system.make_group(&group, "").await?;
+            system.kill(function)?;
+            let how = format!("stop-{when}:{}", point.replace("ID", &id));
+            println!("{how}");
+            system.run(function, &[("MUSTER_CRASH", &how)])?;
+            let task =
+                json!({ "id": id, "target": { "type": "all" }, "args": { "operation": "assign", "groups": [group] } });
+            system.publish(function, &task).await?;
+            stopped(&how, system.copies(function)[0].id()).await;
+            let answer = system.ask("task.cancel", &json!({ "id": id })).await?;
+            assert_eq!(answer["cancelled"], true, "{how}: {answer}");
+            let confirmed: Vec<_> = system.records().await?;
+            system.copies(function)[0].signal(Signal::CONT)?;
+            let summary = system.ended(&id).await;
+            assert_eq!(summary.state, State::Cancelled, "{how}: {summary:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let after = system.records().await?;
+            assert!(after == confirmed, "{how}: records changed after the cancel was confirmed");
+            let members = after.iter().filter(|a| a.in_group(&group)).count() as u64;
+            assert_eq!(summary.counts.success, members, "{how}: {summary:?}");
+            if let Some(recipients) = summary.recipients.filter(|r| *r > 0) {
+                assert_eq!(
+                    (recipients, summary.counts.cancelled),
+                    (u64::from(AGENTS), u64::from(AGENTS) - members),
+                    "{how}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn stopped(how: &str, pid: u32) {
+    eventually(&format!("{how}: the stop"), PATIENCE, || async move {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then_some(())
+    })
+    .await;
 }

@@ -10,7 +10,8 @@ use crate::disk::Enrolment;
 use crate::link::{Access, Unanswered, ask, pause};
 use crate::rules::About;
 
-/// Asks for an id for `key` until there is an answer; the same key gets the same id.
+/// Asks for an id for `key` until there is an answer; the same key gets the same id. A token that is not valid looks
+/// like a gateway that is not there: it is asked for again and again.
 ///
 /// # Errors
 /// When the enrolment is refused for good; the text says what to do.

@@ -3,6 +3,7 @@
 mod enrol;
 mod session;
 mod timer;
+mod token;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,13 @@ use muster_core::names::agent_name_fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
+pub use self::token::TokenSource;
+
 use self::session::Session;
 use self::worker::Worker;
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Identity, Root};
-use crate::link::Access;
+use crate::link::{Access, Secret};
 use crate::rules::{About, Core};
 
 /// The edge commands that this agent can carry out: none yet.
@@ -28,8 +31,10 @@ const ACTIONS: &[&str] = &[];
 pub struct Settings {
     /// Its directory.
     pub root: PathBuf,
-    /// How it reaches the server.
-    pub access: Access,
+    /// The server: one or more addresses, separated by commas.
+    pub url: String,
+    /// The token with which it enrols.
+    pub token: TokenSource,
     /// The name that it would like to have when it enrols; the machine's when there is none.
     pub name: Option<String>,
     /// Labels of its own.
@@ -40,7 +45,8 @@ pub struct Settings {
 /// the gateway says.
 ///
 /// # Errors
-/// When another agent runs in this directory, its files cannot be read or written, or its enrolment is refused.
+/// When another agent runs in this directory, its files cannot be read or written, it has neither an id nor a token, or its
+/// enrolment is refused.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
     let root = Root::open(&settings.root);
     let root = root.with_context(|| format!("the directory {} cannot be used", settings.root.display()))?;
@@ -58,11 +64,14 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         tracing::error!(%why, "what was in force cannot be put in force again; the gateway is asked for all of it");
         core.forget()?;
     }
+    let seed = Secret(identity.key.seed()?);
+    let access = |token| Access { url: settings.url.clone(), seed: seed.clone(), token };
     let enrolment = match identity.enrolment.clone() {
         Some(enrolment) => enrolment,
         None => {
             let name = settings.name.clone().unwrap_or_else(machine_name);
-            let enrolling = enrol::enrol(&settings.access, &identity.key, name, &about);
+            let access = access(Some(settings.token.read()?));
+            let enrolling = enrol::enrol(&access, &identity.key, name, &about);
             let Some(enrolled) = stop.run_until_cancelled(enrolling).await else {
                 configurator.stop().await;
                 return Ok(());
@@ -74,7 +83,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     };
     tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
     let (told, connected) = unbounded_channel();
-    let client = settings.access.connect(&enrolment.id, Some(told)).await?;
+    let client = access(None).connect(&enrolment.id, Some(told)).await?;
     let worker = Worker { core, configurator, client, root, identity, enrolment };
     Session::new(worker, about, connected).run(stop).await
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::{Message, Subscriber};
+use async_nats::{HeaderValue, Message, Subscriber};
 use futures::StreamExt as _;
 use muster_core::message::{Confirmed, HandOver, Report};
+use muster_telemetry::trace::{self, Origin, Traced};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -75,7 +76,7 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => break,
                 push = pushes.next() => match push {
-                    Some(push) => self.pushed(push).await?,
+                    Some(push) => traced(&push).run(self.pushed(push)).await?,
                     None => pushes = self.subscribe().await?,
                 },
                 Some(()) = self.connected.recv() => {
@@ -110,6 +111,9 @@ impl Session {
                 return Ok(());
             }
         };
+        if let Some(command) = hand_over.commands.first() {
+            trace::task(&command.request_id);
+        }
         // The reply subject is input like any other: an answer goes to this agent's own subjects only.
         let own = self.worker.subject("rx.");
         let reply = push.reply.filter(|reply| reply.starts_with(&own));
@@ -167,7 +171,8 @@ impl Session {
         let Some(report) = self.worker.core.report(which) else { return };
         self.reporting = true;
         let (client, subject) = (self.worker.client.clone(), self.worker.subject("result"));
-        self.asked.spawn(async move { Asked::Report(ask(&client, subject, &report).await) });
+        let asking = async move { Asked::Report(ask(&client, subject, &report).await) };
+        self.asked.spawn(Traced::current().run(asking));
     }
 
     async fn answered(&mut self, asked: Asked) -> anyhow::Result<()> {
@@ -202,6 +207,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+/// What is done with a push is a part of the trace that it names, or linked to it.
+fn traced(push: &Message) -> Traced {
+    let headers = push.headers.as_ref();
+    match Origin::of(|name| headers?.get(name).map(HeaderValue::as_str)) {
+        Origin::None => Traced::nothing("agent", Origin::None),
+        origin => Traced::process("agent", "agent.{agent}.command", origin),
     }
 }
 

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use async_nats::Client;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use muster_core::message::{Enrol, Enrolled};
-use muster_core::names::escape;
 use muster_core::record::agent_number;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +17,9 @@ use super::alarms::{Clock, What, alarms};
 use super::chance::Chance;
 use super::contents::Contents;
 use super::counts::Counts;
+use super::line::Line;
 use super::{Fleet, Inner, Mind, Settings, Virtual};
-use crate::link::{ask, pause};
+use crate::link::pause;
 use crate::rules::{About, Core, Memory, State};
 
 /// So many enrolments, hellos or syncs are open at once.
@@ -29,13 +28,12 @@ const AT_ONCE: usize = 500;
 pub(super) async fn arrive(settings: Settings, stop: CancellationToken) -> anyhow::Result<Fleet> {
     settings.check()?;
     let chance = Chance::new(&settings.prefix, settings.seed);
-    let mut clients = Vec::new();
-    for n in 0..settings.connections {
-        let inbox = format!("fleet-{}-{n}", escape(&settings.prefix).replace('=', "-"));
-        clients.push(settings.access.connect(&inbox, None).await?);
+    let mut lines = Vec::new();
+    for _ in 0..settings.connections {
+        lines.push(Line::open(&settings.access).await?);
     }
     let enrolling = stream::iter(0..settings.count)
-        .map(|n| enrol(&clients[n as usize % clients.len()], &settings, &chance, n))
+        .map(|n| enrol(&lines[n as usize % lines.len()], &settings, &chance, n))
         .buffered(AT_ONCE)
         .try_collect::<Vec<u32>>();
     let numbers = tokio::select! {
@@ -55,7 +53,7 @@ pub(super) async fn arrive(settings: Settings, stop: CancellationToken) -> anyho
     let about = About { version: settings.version.clone(), os: settings.os.clone(), labels: settings.labels.clone() };
     let (alarms, clock) = alarms();
     let (contents, counts) = (Contents::default(), Counts::default());
-    let inner = Inner { settings, about, chance, clients, agents, by_number, contents, counts, alarms, stop };
+    let inner = Inner { settings, about, chance, lines, agents, by_number, contents, counts, alarms, stop };
     let inner = Arc::new(inner);
     tokio::spawn(tend(inner.clone(), clock));
     if !inner.settings.listens_each() {
@@ -67,11 +65,12 @@ pub(super) async fn arrive(settings: Settings, stop: CancellationToken) -> anyho
 }
 
 /// Gives the number of the fleet's `n`th agent.
-async fn enrol(client: &Client, settings: &Settings, chance: &Chance, n: u32) -> anyhow::Result<u32> {
-    let subject = format!("enrol.{}", chance.nkey(n)?);
+async fn enrol(line: &Line, settings: &Settings, chance: &Chance, n: u32) -> anyhow::Result<u32> {
+    let nkey = chance.nkey(n)?;
+    let subject = format!("enrol.{nkey}");
     let question = Enrol { name: settings.name(n), version: settings.version.clone(), os: settings.os.clone() };
     for attempt in 1.. {
-        match ask::<Enrolled>(client, subject.clone(), &question).await {
+        match line.ask::<Enrolled>(&nkey, subject.clone(), &question).await {
             Ok(enrolled) => return agent_number(&enrolled.id).with_context(|| format!("'{}' is no id", enrolled.id)),
             Err(why) if why.is("name-taken") => {
                 anyhow::bail!(

@@ -8,16 +8,21 @@ use muster_core::message::HandOver;
 use muster_core::record::agent_number;
 
 use super::Inner;
+use super::line::Line;
 
 impl Inner {
+    pub(super) fn line(&self, index: u32) -> &Line {
+        &self.lines[index as usize % self.lines.len()]
+    }
+
     pub(super) fn client(&self, index: u32) -> &Client {
-        &self.clients[index as usize % self.clients.len()]
+        &self.line(index).client
     }
 
     /// All agents listen on one subject; the connections of this fleet share what comes.
     pub(super) async fn listen_together(self: &Arc<Self>) -> anyhow::Result<()> {
-        let group = self.clients[0].new_inbox().replace('.', "-");
-        for client in &self.clients {
+        let group = self.lines[0].client.new_inbox().replace('.', "-");
+        for Line { client, .. } in &self.lines {
             let mut pushes = client.queue_subscribe("agent.*.command", group.clone()).await?;
             let fleet = self.clone();
             tokio::spawn(async move {
@@ -53,7 +58,7 @@ impl Inner {
     /// Waits until the server has made the subscriptions that were sent. A flush does not wait for it; any request
     /// does, also one that nobody answers.
     pub(super) async fn barrier(&self) {
-        for (index, client) in (0..).zip(&self.clients) {
+        for (index, Line { client, .. }) in (0..).zip(&self.lines) {
             let Some(agent) = self.agents.get(index) else { return };
             let _ = client.request(format!("agent.{}.nobody", agent.id()), "".into()).await;
         }

@@ -7,6 +7,7 @@ mod arrive;
 mod chance;
 mod contents;
 mod counts;
+mod line;
 mod listen;
 mod settings;
 mod speak;
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_nats::Client;
 use muster_core::lane::Lane;
 use muster_core::record::{agent_id, agent_number};
 use tokio::task::AbortHandle;
@@ -28,6 +28,7 @@ use self::alarms::Alarms;
 use self::chance::Chance;
 use self::contents::Contents;
 use self::counts::Counts;
+use self::line::Line;
 use crate::rules::{About, Core, Memory, State};
 
 /// A running fleet. It ends when the token that it was started with is cancelled.
@@ -38,7 +39,7 @@ struct Inner {
     settings: Settings,
     about: About,
     chance: Chance,
-    clients: Vec<Client>,
+    lines: Vec<Line>,
     agents: Vec<Virtual>,
     by_number: HashMap<u32, u32>,
     contents: Contents,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::alarms::What;
 use super::{Inner, digests};
-use crate::link::{Unanswered, ask, jittered, pause};
+use crate::link::{Unanswered, jittered, pause};
 use crate::rules::outcome::{NOT_APPLIED, outcome};
 use crate::rules::{Step, Target, Which};
 
@@ -62,7 +62,7 @@ impl Inner {
     /// Hello or sync; true when it was answered.
     pub(super) async fn ask_state(self: Arc<Self>, index: u32) -> bool {
         let agent = &self.agents[index as usize];
-        let (client, id) = (self.client(index), agent.id());
+        let (line, id) = (self.line(index), agent.id());
         let (hello, sync) = {
             let mind = agent.mind();
             let digests = digests(mind.core.state());
@@ -73,8 +73,8 @@ impl Inner {
             }
         };
         let answer: Result<HandOver, Unanswered> = match (hello, sync) {
-            (Some(hello), _) => ask(client, format!("agent.{id}.hello"), &hello).await,
-            (None, sync) => ask(client, format!("agent.{id}.sync"), &sync).await,
+            (Some(hello), _) => line.ask(&id, format!("agent.{id}.hello"), &hello).await,
+            (None, sync) => line.ask(&id, format!("agent.{id}.sync"), &sync).await,
         };
         let hand_over = match answer {
             Ok(hand_over) => hand_over,
@@ -160,8 +160,8 @@ impl Inner {
     }
 
     async fn body(&self, index: u32, digest: &str) -> anyhow::Result<String> {
-        let subject = format!("agent.{}.content.{digest}", self.agents[index as usize].id());
-        let answer: BodyAnswer = ask(self.client(index), subject, &()).await?;
+        let id = self.agents[index as usize].id();
+        let answer: BodyAnswer = self.line(index).ask(&id, format!("agent.{id}.content.{digest}"), &()).await?;
         Ok(answer.content)
     }
 
@@ -175,7 +175,8 @@ impl Inner {
     async fn report(&self, index: u32, report: &Report) {
         let agent = &self.agents[index as usize];
         self.counts.reported(report);
-        match ask::<Confirmed>(self.client(index), format!("agent.{}.result", agent.id()), report).await {
+        let id = agent.id();
+        match self.line(index).ask::<Confirmed>(&id, format!("agent.{id}.result"), report).await {
             // A ledger in memory can always be written.
             Ok(Confirmed { confirmed }) => drop(agent.mind().core.confirmed(&confirmed)),
             Err(why) => tracing::debug!(%why, agent = agent.number, "a report was not confirmed"),

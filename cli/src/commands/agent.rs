@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use muster_agent::agent::{self, Settings};
-use muster_agent::link::Access;
+use muster_agent::agent::{self, Settings, TokenSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::{ask, control};
 use crate::exit::Exit;
-use crate::output::{Output, fields, print, print_json, short, table, text};
+use crate::output::{Output, fields, print, print_json, say, short, table, text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Agent {
@@ -48,26 +47,12 @@ pub(crate) struct Run {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     #[command(flatten)]
-    user: User,
+    token: TokenSource,
 }
 
-/// As whom agents connect.
-#[derive(Debug, Args)]
-pub(crate) struct User {
-    /// The user in the agents' account
-    #[arg(long, env = "MUSTER_AGENT_USER", default_value = "agent")]
-    user: String,
-    /// Its password
-    #[arg(long, env = "MUSTER_AGENT_PASSWORD", default_value = "loopback", hide_env_values = true)]
-    password: String,
-}
-
-impl User {
-    /// The way to the server; without a URL the usual one on this machine.
-    pub(super) fn access(self, url: Option<String>) -> Access {
-        let url = url.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
-        Access { url, user: self.user, password: self.password }
-    }
+/// The server's address; without one the usual one on this machine.
+pub(super) fn address(url: Option<String>) -> String {
+    url.unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned())
 }
 
 /// A label, such as `site=a`.
@@ -85,7 +70,8 @@ async fn run(options: Run, url: Option<String>) -> anyhow::Result<()> {
     muster_runtime::on_signal(shutdown.clone())?;
     let settings = Settings {
         root: options.root,
-        access: options.user.access(url),
+        url: address(url),
+        token: options.token,
         name: options.name,
         labels: options.labels.into_iter().collect(),
     };
@@ -113,7 +99,7 @@ fn list(output: Output, answer: &Value) -> anyhow::Result<()> {
     print(&table(["id", "name", "groups", "version", "os", "seen"], agents.iter().map(row)))?;
     let total = answer["total"].as_u64().unwrap_or_default();
     if total > agents.len() as u64 {
-        eprintln!("{} of {total} agents; --limit and --after show more", agents.len());
+        say(&format!("{} of {total} agents; --limit and --after show more", agents.len()));
     }
     Ok(())
 }

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use clap::Args;
 use muster_agent::fleet::{Count, Settings};
+use muster_agent::link::Access;
 use muster_core::configuration::duration;
+use muster_keys::{Key, Keys};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{User, label};
+use super::agent::{address, label};
 use crate::exit::Exit;
-use crate::output::print_json;
+use crate::output::{print_json, say};
 
 /// How often it is told how they get on, when that has changed.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Who they are and how they behave.
+/// Who they are and how they behave. They need the seed of the server's user `fleet`: MUSTER_KEYS names the directory
+/// with it, <dir>/keys of muster up [default: ./.muster/keys]
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
     /// How many agents
@@ -49,13 +52,13 @@ pub(crate) struct Fleet {
     /// The same prefix and seed are the same agents, which make the same choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    #[command(flatten)]
-    user: User,
 }
 
 impl Fleet {
-    fn settings(self, url: Option<String>) -> Settings {
-        Settings {
+    fn settings(self, url: Option<String>) -> anyhow::Result<Settings> {
+        let seed = Keys::from_environment().pair(Key::Fleet)?.seed()?;
+        let access = Access { url: address(url), seed: seed.into(), token: None };
+        Ok(Settings {
             prefix: self.prefix,
             seed: self.seed,
             version: self.version,
@@ -65,8 +68,8 @@ impl Fleet {
             failures: self.fail,
             offline: self.offline,
             duplicates: self.duplicates,
-            ..Settings::new(self.user.access(url), self.count)
-        }
+            ..Settings::new(access, self.count)
+        })
     }
 }
 
@@ -88,7 +91,7 @@ pub(crate) async fn fleet(options: Fleet, url: Option<String>) -> anyhow::Result
     let shutdown = CancellationToken::new();
     muster_runtime::on_signal(shutdown.clone())?;
     let started = tokio::select! {
-        started = muster_agent::fleet::fleet(options.settings(url), shutdown.clone()) => Some(started?),
+        started = muster_agent::fleet::fleet(options.settings(url)?, shutdown.clone()) => Some(started?),
         // The start may be waiting for a server that is not there.
         () = shutdown.cancelled() => None,
     };
@@ -97,7 +100,7 @@ pub(crate) async fn fleet(options: Fleet, url: Option<String>) -> anyhow::Result
     loop {
         let line = line(fleet.ids().len(), fleet.online(), &fleet.counts());
         if line != told {
-            eprintln!("{line}");
+            say(&line);
             told = line;
         }
         tokio::select! {

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::task::{content, submit};
 use crate::ask::{ask, control};
 use crate::exit::Exit;
-use crate::output::{Output, fields, print, print_json, short, table, text};
+use crate::output::{Output, fields, print, print_json, say, short, table, text};
 use crate::submission::{Options, Whom, task};
+use crate::wait::{Limit, Wait, Waiting};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Group {
@@ -27,7 +28,8 @@ pub(crate) enum Group {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
     },
-    /// Make a group, or change its configuration, and wait for the end
+    /// Make a group, or change its configuration, and wait until its members have it; those that are offline take it
+    /// later
     Create {
         /// The group's name
         name: String,
@@ -36,13 +38,17 @@ pub(crate) enum Group {
         file: Option<String>,
         #[command(flatten)]
         options: Options,
+        #[command(flatten)]
+        limit: Limit,
     },
-    /// Take the members out of a group, delete it, and wait for the end
+    /// Take the members out of a group, delete it, and wait until they have left; those that are offline do it later
     Delete {
         /// The group's name
         name: String,
         #[command(flatten)]
         options: Options,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Put agents into groups
     Assign(Membership),
@@ -76,39 +82,38 @@ pub(crate) struct Change {
     whom: Whom,
     #[command(flatten)]
     options: Options,
-    /// Wait for the end, and end as it does (see: muster task watch --help)
-    #[arg(long)]
-    wait: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
-/// A task about groups: its type, the task, whether to wait for its end.
-type Submission = (TaskType, Value, bool);
+/// A task about groups: its type, the task, how long to wait for its end.
+type Submission = (TaskType, Value, Waiting);
 
 pub(crate) async fn group(output: Output, group: Group) -> anyhow::Result<Exit> {
-    let (kind, task, wait) = match group {
+    let (kind, task, waiting) = match group {
         Group::List => return list(output).await,
         Group::Show { name } => return show(output, &name).await,
         Group::Members { name, limit } => return members(output, &name, limit).await,
         change => submission(change)?,
     };
-    submit(&control().await?, output, kind.name(), task.to_string().into(), wait).await
+    submit(&control().await?, output, kind.name(), task.to_string().into(), waiting).await
 }
 
 /// The task that a change of groups is.
 fn submission(change: Group) -> anyhow::Result<Submission> {
     let assignment = |operation, groups: Vec<String>, change: &Change| {
         let args = json!({ "operation": operation, "groups": groups });
-        (TaskType::GroupAssignment, task(&change.whom, args, &change.options), change.wait)
+        (TaskType::GroupAssignment, task(&change.whom, args, &change.options), change.wait.into())
     };
     Ok(match change {
-        Group::Create { name, file, options } => {
+        Group::Create { name, file, options, limit } => {
             let mut args = content(file.as_deref(), true)?;
             args.entry("content").or_insert_with(|| "".into());
-            (TaskType::GroupConfiguration, task(&Whom::group(name), args.into(), &options), true)
+            (TaskType::GroupConfiguration, task(&Whom::group(name), args.into(), &options), limit.into())
         }
-        Group::Delete { name, options } => {
+        Group::Delete { name, options, limit } => {
             let args = json!({ "operation": "delete-group", "group": name });
-            (TaskType::GroupAssignment, task(&Whom::default(), args, &options), true)
+            (TaskType::GroupAssignment, task(&Whom::default(), args, &options), limit.into())
         }
         Group::Assign(Membership { groups, change }) => assignment("assign", groups, &change),
         Group::Unassign(Membership { groups, change }) => assignment("unassign", groups, &change),
@@ -169,7 +174,7 @@ async fn members(output: Output, name: &str, limit: usize) -> anyhow::Result<Exi
     }
     let total = answer["total"].as_u64().unwrap_or_default();
     if total > members.len() as u64 {
-        eprintln!("{} of {total} members; --limit shows more", members.len());
+        say(&format!("{} of {total} members; --limit shows more", members.len()));
     }
     Ok(Exit::Done)
 }
@@ -182,12 +187,16 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn submitted(line: &str) -> (&'static str, Value, bool) {
+    type Submitted = (&'static str, Value, Waiting);
+
+    const MINUTE: Waiting = Waiting::AtMost(std::time::Duration::from_secs(60));
+
+    fn submitted(line: &str) -> Submitted {
         let Command::Group(group) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!() };
-        let (kind, task, wait) = submission(group).unwrap();
+        let (kind, task, waiting) = submission(group).unwrap();
         let problems = muster_functions::ALL.iter().find(|f| f.kind == kind).unwrap();
         assert_eq!((problems.define)().unwrap().problems(&task), vec![], "{line}");
-        (kind.name(), task, wait)
+        (kind.name(), task, waiting)
     }
 
     #[test]
@@ -195,18 +204,18 @@ mod tests {
         let web = json!({"type": "group", "id": "web"});
         assert_eq!(
             submitted("muster group create web"),
-            ("group-configuration", json!({"target": web, "args": {"content": "", "create": true}}), true)
+            ("group-configuration", json!({"target": web, "args": {"content": "", "create": true}}), MINUTE)
         );
         assert_eq!(
             submitted("muster group delete web --user ada"),
-            ("group-assignment", json!({"args": {"operation": "delete-group", "group": "web"}, "user": "ada"}), true)
+            ("group-assignment", json!({"args": {"operation": "delete-group", "group": "web"}, "user": "ada"}), MINUTE)
         );
         assert_eq!(
             submitted("muster group assign web,db --all --id x"),
             (
                 "group-assignment",
                 json!({"target": {"type": "all"}, "args": {"operation": "assign", "groups": ["web", "db"]}, "id": "x"}),
-                false
+                Waiting::Not
             )
         );
         assert_eq!(
@@ -214,9 +223,10 @@ mod tests {
             (
                 "group-assignment",
                 json!({"target": {"type": "agent", "id": "001"}, "args": {"operation": "replace", "groups": []}}),
-                true
+                Waiting::Forever
             )
         );
-        submitted("muster group unassign web --group web");
+        let (.., waiting) = submitted("muster group unassign web --group web --wait --wait-timeout 5m");
+        assert_eq!(waiting, Waiting::AtMost(std::time::Duration::from_secs(300)));
     }
 }

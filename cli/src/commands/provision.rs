@@ -6,7 +6,7 @@ use muster_broker::topology::{self, Difference, Report};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, failed};
-use crate::output::{Output, print, print_json};
+use crate::output::{Output, print, print_json, say};
 
 /// What is missing is made; what stands otherwise is shown.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(crate) async fn provision(output: Output, options: &Provision) -> anyhow::Re
     match provisioned(options).await {
         Err(error) => {
             failed(&error, output);
-            Ok(Exit::NotProvisioned)
+            Ok(Exit::NotDone)
         }
         Ok(report) => {
             match output {
@@ -35,7 +35,7 @@ pub(crate) async fn provision(output: Output, options: &Provision) -> anyhow::Re
                 return Ok(Exit::Done);
             }
             if !options.apply && report.differences.iter().any(is_safe) {
-                eprintln!("to change what can be changed without loss: muster provision --apply");
+                say("to change what can be changed without loss: muster provision --apply");
             }
             Ok(Exit::Failed)
         }

@@ -36,8 +36,13 @@ pub(crate) fn page(summary: &Summary) -> String {
 
 /// A line while it runs.
 pub(crate) fn line(summary: &Summary) -> String {
-    let line = format!("{:<10} {:>9}  {}", summary.state.name(), done(summary), counts(&summary.counts));
-    plain(line.trim_end())
+    let [state, done, counts] = parts(summary);
+    plain(format!("{state:<10} {done:>9}  {counts}").trim_end())
+}
+
+/// What a line says: the state, how many are done, the counts.
+pub(crate) fn parts(summary: &Summary) -> [String; 3] {
+    [summary.state.name().to_owned(), done(summary), counts(&summary.counts)]
 }
 
 /// Many, a row each.
@@ -72,11 +77,12 @@ fn counts(counts: &Counts) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn summary() -> Summary {
+    /// One that is none in particular.
+    pub(crate) fn summary() -> Summary {
         let schema = include_str!("../../../schemas/summary.json");
         let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
         serde_json::from_value(schema["examples"][0].clone()).unwrap()

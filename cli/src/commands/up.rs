@@ -1,20 +1,22 @@
 //! `muster up`: everything in one process, with a NATS server of its own.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use futures::FutureExt as _;
 use futures::future::select_all;
-use muster_broker::nats::{ConnectionSettings, connect};
+use muster_broker::nats::{ConnectionSettings, NatsBroker, connect};
 use muster_broker::topology;
+use muster_keys::{Door, Key, write_secret};
 use muster_runtime::{Ready, Shell};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::token;
 use crate::exit::Exit;
 use crate::output::print;
 use crate::parts::{self, Part};
@@ -22,6 +24,9 @@ use crate::server::Server;
 
 /// How long the parts of a stage may take to finish or hand back what they are at.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the token of this machine's agents is good.
+const TOKEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What is run where.
 #[derive(Debug, Args)]
@@ -32,15 +37,18 @@ pub(crate) struct Up {
     /// The port of the NATS server
     #[arg(long, default_value_t = 4222)]
     port: u16,
-    /// The address of the NATS server. Its passwords are public, so it must be one that only this machine reaches
+    /// The address of the NATS server: one that only this machine reaches
     #[arg(long, default_value = "127.0.0.1", value_parser = loopback)]
     host: IpAddr,
     /// Seconds between an agent's syncs
     #[arg(long, value_name = "SECONDS", env = "MUSTER_SYNC_INTERVAL")]
     pub(crate) sync_interval: Option<u64>,
     /// Use the server that --url, --context or the variables name, and start none
-    #[arg(long, conflicts_with_all = ["dir", "port", "host"])]
+    #[arg(long, conflicts_with_all = ["dir", "port", "host", "closed"])]
     no_server: bool,
+    /// Take nobody without credentials, and no virtual agents. Others then set NATS_NKEY to keys/control.seed in DIR
+    #[arg(long)]
+    closed: bool,
 }
 
 fn loopback(text: &str) -> Result<IpAddr, String> {
@@ -51,17 +59,20 @@ fn loopback(text: &str) -> Result<IpAddr, String> {
 /// Runs until SIGTERM or SIGINT; ends with an error when a part or the server ends before.
 pub(crate) async fn up(up: Up) -> anyhow::Result<Exit> {
     muster_runtime::log();
+    let _exporting = muster_telemetry::start("muster");
     let shutdown = CancellationToken::new();
     muster_runtime::on_signal(shutdown.clone())?;
     if up.no_server {
         let settings = ConnectionSettings::from_environment("muster up")?;
-        return run(&settings, &shutdown).await.map(|()| Exit::Done);
+        return run(&settings, None, &shutdown).await.map(|()| Exit::Done);
     }
     let address = SocketAddr::new(up.host, up.port);
     let settings = ConnectionSettings::to(&format!("nats://{address}"), "muster up")?;
-    let mut server = Server::start(&up.dir, address).await?;
+    let door = if up.closed { Door::Closed } else { Door::Open };
+    let mut server = Server::start(&up.dir, address, door).await?;
+    let settings = settings.with_keys(server.keys.clone()).as_user(Key::Control)?;
     let end = tokio::select! {
-        end = run(&settings, &shutdown) => end,
+        end = run(&settings, Some(&up.dir), &shutdown) => end,
         died = server.died() => Err(died),
     };
     server.stop().await;
@@ -69,10 +80,10 @@ pub(crate) async fn up(up: Up) -> anyhow::Result<Exit> {
 }
 
 /// Provisions, starts the stages one after the other, and ends them in the reverse order.
-async fn run(settings: &ConnectionSettings, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn run(settings: &ConnectionSettings, dir: Option<&Path>, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut stages = Vec::new();
     let end = tokio::select! {
-        started = start(settings, &mut stages) => started,
+        started = start(settings, dir, &mut stages) => started,
         () = shutdown.cancelled() => Ok(()),
     };
     let end = match end {
@@ -89,7 +100,7 @@ async fn run(settings: &ConnectionSettings, shutdown: &CancellationToken) -> any
     end
 }
 
-async fn start(settings: &ConnectionSettings, stages: &mut Vec<Stage>) -> anyhow::Result<()> {
+async fn start(settings: &ConnectionSettings, dir: Option<&Path>, stages: &mut Vec<Stage>) -> anyhow::Result<()> {
     let client = connect(settings).await?;
     let report = topology::provision(&client, 1, false).await?;
     info!(created = report.created.len(), "provisioned");
@@ -105,7 +116,23 @@ async fn start(settings: &ConnectionSettings, stages: &mut Vec<Stage>) -> anyhow
         }
         stages.push(stage);
     }
-    print(&welcome(&settings.shown()))
+    let token = match dir {
+        Some(dir) => Some(enrolment_token(&NatsBroker::new(client), dir).await?),
+        None => None,
+    };
+    print(&welcome(&settings.shown(), token.as_deref(), settings.keys().directory()))
+}
+
+/// The file with the token for this machine's agents: made at the first start, and again when it is not good any more.
+async fn enrolment_token(broker: &NatsBroker, dir: &Path) -> anyhow::Result<PathBuf> {
+    let file = dir.join("enrol.token");
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    if !token::is_valid(broker, kept.trim()).await? {
+        let (text, token) = token::create(broker, None, TOKEN).await?;
+        write_secret(&file, &text).with_context(|| format!("the token {}", file.display()))?;
+        info!(file = %file.display(), name = token.name, expires = %token.expires, "a token for new agents was made");
+    }
+    Ok(file)
 }
 
 /// Parts that are started together and end together.
@@ -171,13 +198,23 @@ impl Stage {
 }
 
 /// What to do now.
-fn welcome(server: &str) -> String {
-    let muster = if server == "127.0.0.1:4222" { "muster".to_owned() } else { format!("muster --url {server}") };
+fn welcome(server: &str, token: Option<&Path>, keys: &Path) -> String {
+    let at = if server == "127.0.0.1:4222" { String::new() } else { format!(" --url {server}") };
+    let keyed =
+        if keys == Path::new("./.muster/keys") { String::new() } else { format!("MUSTER_KEYS={} ", keys.display()) };
+    let agents = match token {
+        Some(file) => format!(
+            "The token for new agents is in {0}:\n\n  muster-agent{at} --root ./agent-1 --token-file {0}\n\n",
+            file.display()
+        ),
+        None => "New agents need a token (muster token create).\n\n".to_owned(),
+    };
     format!(
-        "muster is ready at {server}. Try, in another terminal:\n\n  \
-         {muster} fleet --count 10\n  \
-         {muster} group create web\n  \
-         {muster} group assign web --all --wait\n\n\
+        "muster is ready at {server}. {agents}\
+         Try, in another terminal:\n\n  \
+         {keyed}muster{at} fleet --count 10\n  \
+         muster{at} group create web\n  \
+         muster{at} group assign web --all --wait\n\n\
          Ctrl-C ends it."
     )
 }

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use muster_keys::{Door, Keys};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tracing::{info, warn};
@@ -26,21 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
+    /// The keys of its users, in `keys` below its directory.
+    pub(crate) keys: Keys,
 }
 
 impl Server {
-    /// Starts a server that stores below `dir` and listens on `address`. To be called from the thread that lives as
+    /// Starts a server that stores below `dir` and listens on `address`; its users' keys stay the same over restarts. To be called from the thread that lives as
     /// long as the process: the server ends with the thread that started it.
     ///
     /// # Errors
     /// When there is no nats-server, the directory or the port is in use; it says what to do.
-    pub(crate) async fn start(dir: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+    pub(crate) async fn start(dir: &Path, address: SocketAddr, door: Door) -> anyhow::Result<Self> {
         let binary = find::find().await?;
         let cannot = || format!("the directory {} cannot be used", dir.display());
         std::fs::create_dir_all(dir).with_context(cannot)?;
         let dir = dir.canonicalize().with_context(cannot)?;
         let mut lock = lock(&dir).await?;
         port::ensure_free(address)?;
+        let keys = Keys::make(dir.join("keys"))?;
         let configuration = dir.join("nats-server.conf");
         std::fs::write(&configuration, CONFIGURATION).with_context(cannot)?;
         let log = dir.join("nats-server.log");
@@ -56,6 +60,7 @@ impl Server {
             .args(["-a", &address.ip().to_string(), "-p", &address.port().to_string()])
             .arg("-sd")
             .arg(dir.join("nats"))
+            .envs(keys.server_variables(door)?)
             // The lock belongs to the open file, so the directory stays locked for as long as the server lives.
             .stdin(Stdio::from(lock.try_clone()?))
             .stdout(output.try_clone()?)
@@ -69,7 +74,7 @@ impl Server {
         lock.set_len(0)?;
         lock.write_all(pids.as_bytes()).with_context(cannot)?;
         info!(server = %binary.display(), pid = child.id(), %address, store = %dir.display(), "nats-server started");
-        Ok(Self { child, log })
+        Ok(Self { child, log, keys })
     }
 
     /// Waits for its end, which nobody wanted, and says why it came.

@@ -3,22 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use muster_broker::{Deliveries, Delivery, Fault, Pushed, Write, encode};
+use muster_broker::{Deliveries, Delivery, Fault, Pushed, encode};
 use muster_core::message::{Command, HandOver};
 use muster_core::record::agent_number;
-use serde_json::json;
+use muster_runtime::dead_letters;
+use muster_telemetry::metrics;
+use muster_telemetry::trace::{self, Origin, Traced};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
-use crate::{hand_over, mailbox, report, stops};
+use crate::{PART, hand_over, mailbox, report, stops};
 
 /// The durable consumer in both streams.
 const CONSUMER: &str = "comms-api";
-const DEAD: &str = "DEAD";
 /// So many messages are taken from a stream at once.
 const PULLED: usize = 500;
 /// How long an agent may take to answer a push.
@@ -76,7 +77,12 @@ pub async fn deliver(gateway: Arc<Gateway>, source: Source, stop: CancellationTo
         };
         let pulled = tokio::select! { () = stop.cancelled() => break, pulled = turn => pulled };
         match pulled {
-            Ok(Some(batch)) => hand_over(&gateway, source, &room, batch).await,
+            Ok(Some(batch)) => {
+                // Small tasks have a span for each push; of large ones the batch is linked to the task.
+                let links = batch.iter().map(|of| move |name: &str| of.header(name).filter(|_| name == trace::LINK));
+                let traced = Traced::batch(PART, source.stream(), batch.len(), links);
+                traced.run(hand_over(&gateway, source, &room, batch)).await;
+            }
             Ok(None) => {
                 reader = None;
                 gateway.context.clock.sleep(PAUSE).await;
@@ -86,6 +92,9 @@ pub async fn deliver(gateway: Arc<Gateway>, source: Source, stop: CancellationTo
                 gateway.context.clock.sleep(PAUSE).await;
             }
         }
+    }
+    if let Some(deliveries) = reader {
+        deliveries.close().await;
     }
     tokio::select! {
         () = room.empty() => {}
@@ -152,7 +161,15 @@ async fn hand_over(gateway: &Arc<Gateway>, source: Source, room: &Room, batch: V
         let message =
             hand_over::bytes(HandOver::default(), std::slice::from_ref(&push.delivery.body), digests, &bodies);
         match message {
-            Ok(message) => drop(tokio::spawn(one(gateway.clone(), push, message, place))),
+            Ok(message) => {
+                let traced = match push.delivery.origin() {
+                    origin @ Origin::Parent(_) => {
+                        Traced::send(PART, "agent.{agent}.command", origin).task(&push.command.request_id)
+                    }
+                    origin => Traced::nothing(PART, origin),
+                };
+                tokio::spawn(traced.run(one(gateway.clone(), source, push, message, place)));
+            }
             Err(fault) => hand_back(vec![push], &fault).await,
         }
     }
@@ -189,9 +206,17 @@ async fn without_stopped(gateway: &Gateway, pushes: Vec<Push>) -> Result<Vec<Pus
 }
 
 /// One push, its ack, and what the agent answers.
-async fn one(gateway: Arc<Gateway>, push: Push, message: Bytes, place: Place) {
-    let agent = &push.command.target.id;
+async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, place: Place) {
+    let (agent, began) = (&push.command.target.id, Instant::now());
     let pushed = gateway.link.push(agent, message, ANSWER).await;
+    let outcome = match &pushed {
+        Ok(Pushed::Answered(_)) => "answered",
+        Ok(Pushed::NoResponder) => "no_responder",
+        Ok(Pushed::Silence) => "silence",
+        Err(fault) => fault.kind(),
+    };
+    trace::outcome(outcome);
+    metrics::pushed(source.stream(), outcome, began.elapsed());
     match &pushed {
         Ok(_) => ack(&push.delivery).await,
         Err(Fault::Refused(why)) => {
@@ -238,18 +263,7 @@ async fn hand_back(pushes: Vec<Push>, fault: &Fault) {
 
 /// Nothing is dropped silently: the message and the reason go to DEAD.
 async fn park(gateway: &Gateway, source: Source, delivery: &Delivery, why: &str) {
-    let stream = source.stream();
-    let subject = format!("dead.{}.{}", stream.to_lowercase(), delivery.place);
-    tracing::error!(subject = delivery.subject, why, parked = subject, "a command cannot be read");
-    let body = String::from_utf8_lossy(&delivery.body);
-    let letter = json!({
-        "stream": stream, "place": delivery.place, "subject": delivery.subject, "reason": why, "body": body,
-    });
-    let stored = match encode(&letter) {
-        Ok(letter) => gateway.context.bus.publish(DEAD, vec![Write::new(subject, letter)]).await,
-        Err(fault) => Err(fault),
-    };
-    match stored {
+    match dead_letters(&gateway.context.bus, source.stream(), &[(delivery, why)]).await {
         Ok(()) => ack(delivery).await,
         Err(fault) => {
             tracing::warn!(%fault, "it could not be parked; it comes again");

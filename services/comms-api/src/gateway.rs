@@ -21,7 +21,7 @@ use crate::bodies::{Bodies, Found};
 use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
-use crate::pace::Allowances;
+use crate::pace::{self, Allowances};
 use crate::records::Records;
 use crate::refusal::{self, unavailable, unknown_agent};
 use crate::report::{self, document};
@@ -49,7 +49,9 @@ pub struct Gateway {
     enrolments: Enrolments,
     heard: Heard,
     floor: Floor,
-    allowances: Allowances,
+    allowances: Allowances<u32>,
+    newcomer: Allowances<String>,
+    newcomers: Allowances<()>,
 }
 
 impl Gateway {
@@ -65,7 +67,9 @@ impl Gateway {
             enrolments: Enrolments::start(context, settings.epoch),
             heard: Heard::start(context),
             floor: Floor::default(),
-            allowances: Allowances::default(),
+            allowances: Allowances::new(pace::AGENT),
+            newcomer: Allowances::new(pace::NEWCOMER),
+            newcomers: Allowances::new(pace::NEWCOMERS),
         }
     }
 
@@ -87,6 +91,10 @@ impl Gateway {
     }
 
     async fn enrol(&self, nkey: &str, payload: &[u8]) -> Result<Bytes, Refusal> {
+        let now = self.context.clock.now();
+        if !self.newcomer.take(nkey.to_owned(), now) || !self.newcomers.take((), now) {
+            return Err(slow_down("there are too many enrolments"));
+        }
         let enrolled = self.enrolments.enrol(nkey, document::<Enrol>(payload)?).await?;
         encode(&enrolled).map_err(unavailable)
     }
@@ -94,8 +102,7 @@ impl Gateway {
     async fn agent(&self, id: &str, asks: Asks, payload: &[u8]) -> Result<Bytes, Refusal> {
         let number = agent_number(id).ok_or_else(|| unknown_agent(id))?;
         if !self.allowances.take(number, self.context.clock.now()) {
-            let problem = Problem::new("slow-down", "", "this agent asks too often");
-            return Err(vec![problem.hint("wait a few seconds and ask again")]);
+            return Err(slow_down("this agent asks too often"));
         }
         match asks {
             Asks::Hello => {
@@ -178,6 +185,10 @@ impl Gateway {
         let content = serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))?;
         encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
     }
+}
+
+fn slow_down(why: &str) -> Refusal {
+    vec![Problem::new("slow-down", "", why).hint("wait a few seconds and ask again")]
 }
 
 /// Between three and five quarters of the interval, in seconds, so that agents that came together do not stay together.

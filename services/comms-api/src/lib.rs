@@ -12,6 +12,7 @@ mod gateway;
 mod gather;
 mod hand_over;
 mod heard;
+mod identity;
 mod mailbox;
 mod pace;
 mod recent;
@@ -30,13 +31,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use muster_broker::nats::{NatsLink, connect};
+use muster_keys::Key;
 use muster_runtime::Shell;
+
+use crate::identity::{CutOff, Identity};
 
 pub use deliver::{Source, deliver};
 pub use gateway::{Gateway, Settings};
 pub use request::{Asks, Request};
 pub use serve::serve;
 
+/// Its name in traces.
+const PART: &str = "comms-api";
 /// Seconds between an agent's syncs, unless `MUSTER_SYNC_INTERVAL` says otherwise.
 const SYNC_INTERVAL: u64 = 300;
 
@@ -44,31 +50,38 @@ const SYNC_INTERVAL: u64 = 300;
 /// reported, and returns.
 ///
 /// # Errors
-/// When the agents' account cannot be reached, or `MUSTER_SYNC_INTERVAL` is no number of seconds.
+/// When one of the gateway's users has no seed or cannot connect, or `MUSTER_SYNC_INTERVAL` is no number of seconds.
 pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let settings = Settings { sync_interval: sync_interval()?, epoch: shell.epoch };
-    let push = connect(&shell.connection.agents_user("push")).await?;
-    let answer = connect(&shell.connection.agents_user("answer")).await?;
+    let identity = Identity::new(shell.connection.keys(), &shell.context)?;
+    let push = connect(&shell.connection.as_user(Key::Push)?).await?;
+    let answer = connect(&shell.connection.as_user(Key::Answer)?).await?;
+    let callout = connect(&shell.connection.as_user(Key::Gateway)?).await?;
+    let kicker = connect(&shell.connection.as_user(Key::Kicker)?).await?;
     let link = Arc::new(NatsLink::new(push.clone()).await?);
     let gateway = Arc::new(Gateway::start(&shell.context, link, settings));
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
-    // Ready when all three are bound; one that binds again later changes nothing.
+    let cut_off = CutOff::start(kicker, shell.context.clock.clone(), shell.shutdown.clone());
+
+    // Ready when all four are bound; one that binds again later changes nothing.
     let bound = AtomicU8::new(0);
     let binds = |part: u8| {
         let before = bound.fetch_or(part, Ordering::Relaxed);
-        shell.ready.set(before | part == 0b111);
+        shell.ready.set(before | part == 0b1111);
     };
     let deliver = |source, part| deliver(gateway.clone(), source, shell.shutdown.clone(), move || binds(part));
-    let (_, _, served) = tokio::join!(
+    let (_, _, served, answered, ()) = tokio::join!(
         deliver(Source::Commands, 0b001),
         deliver(Source::Runs, 0b010),
         serve(answer, gateway.clone(), shell.shutdown.clone(), || binds(0b100)),
+        identity::answer_all(callout, identity, shell.shutdown.clone(), || binds(0b1000)),
+        identity::watch(shell.client.clone(), cut_off, shell.shutdown.clone()),
     );
     gateway.close().await;
     push.flush().await.context("the last messages to agents were not sent")?;
     let _ = service.stop().await;
-    served
+    served.and(answered)
 }
 
 fn sync_interval() -> anyhow::Result<Duration> {

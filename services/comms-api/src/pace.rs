@@ -1,20 +1,36 @@
-//! How often one agent may ask.
+//! How often one may ask.
 
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
 use muster_core::instant::Instant;
 
 use crate::recent::Recent;
 
-/// Requests a second, over a longer time.
-const RATE: f64 = 20.0;
-/// Requests at once, after a silence.
-const BURST: f64 = 100.0;
-/// At most about twice so many agents are remembered; one that is forgotten begins with a full allowance.
-const AGENTS: usize = 50_000;
+/// At most about twice so many are remembered; one that is forgotten begins with a full allowance.
+const REMEMBERED: usize = 50_000;
 
-/// A token bucket for each agent that asked lately.
-pub struct Allowances(Mutex<Recent<u32, Allowance>>);
+/// How often.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Requests a second, over a longer time.
+    pub rate: f64,
+    /// Requests at once, after a silence.
+    pub burst: f64,
+}
+
+/// What an agent may ask.
+pub const AGENT: Rate = Rate { rate: 20.0, burst: 100.0 };
+/// How often one key may enrol: an enrolment whose answer was lost is asked for again.
+pub const NEWCOMER: Rate = Rate { rate: 1.0, burst: 20.0 };
+/// How often all keys together may enrol at one gateway: more than the broker can store.
+pub const NEWCOMERS: Rate = Rate { rate: 10_000.0, burst: 20_000.0 };
+
+/// A token bucket for each who asked lately.
+pub struct Allowances<K> {
+    rate: Rate,
+    left: Mutex<Recent<K, Allowance>>,
+}
 
 #[derive(Clone, Copy)]
 struct Allowance {
@@ -22,21 +38,21 @@ struct Allowance {
     at: Instant,
 }
 
-impl Default for Allowances {
-    fn default() -> Self {
-        Self(Mutex::new(Recent::new(AGENTS)))
+impl<K: Clone + Eq + Hash> Allowances<K> {
+    /// Full allowances for all.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, left: Mutex::new(Recent::new(REMEMBERED)) }
     }
-}
 
-impl Allowances {
-    /// Takes one request of the agent with this number out of its allowance; false when nothing is left of it.
-    pub fn take(&self, number: u32, now: Instant) -> bool {
-        let mut agents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = agents.get(&number).unwrap_or(Allowance { left: BURST, at: now });
-        let left = (before.left + now.since(before.at).as_secs_f64() * RATE).min(BURST);
+    /// Takes one request out of the allowance of the one who asks; false when nothing is left of it.
+    pub fn take(&self, who: K, now: Instant) -> bool {
+        let Rate { rate, burst } = self.rate;
+        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.get(&who).unwrap_or(Allowance { left: burst, at: now });
+        let left = (before.left + now.since(before.at).as_secs_f64() * rate).min(burst);
         let granted = left >= 1.0;
         let left = if granted { left - 1.0 } else { left };
-        agents.insert(number, Allowance { left, at: now.max(before.at) }, 1);
+        all.insert(who, Allowance { left, at: now.max(before.at) }, 1);
         granted
     }
 }
@@ -47,12 +63,19 @@ mod tests {
 
     #[test]
     fn a_burst_then_a_rate_and_nobody_pays_for_another() {
-        let allowances = Allowances::default();
-        let granted = |number, at| (0..1000).filter(|_| allowances.take(number, Instant(at))).count();
+        let allowances = Allowances::new(AGENT);
+        let granted = |number: u32, at| (0..1000).filter(|_| allowances.take(number, Instant(at))).count();
         assert_eq!(granted(1, 0), 100);
         assert_eq!(granted(1, 1_000), 20);
         assert_eq!(granted(1, 500), 0);
         assert_eq!(granted(2, 1_000), 100);
         assert_eq!(granted(1, 3_600_000), 100);
+    }
+
+    #[test]
+    fn enrolments_are_bounded_by_key_and_in_total() {
+        let (one, all) = (Allowances::new(NEWCOMER), Allowances::new(NEWCOMERS));
+        assert_eq!((0..1000).filter(|_| one.take("UX", Instant(0))).count(), 20);
+        assert_eq!((0..50_000).filter(|_| all.take((), Instant(0))).count(), 20_000);
     }
 }

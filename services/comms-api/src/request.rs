@@ -39,6 +39,14 @@ pub const SUBJECTS: [&str; 6] =
     ["enrol.*", "agent.*.hello", "agent.*.sync", "agent.*.result", "agent.*.config.*", "agent.*.content.*"];
 
 impl Request {
+    /// Who asks: an agent's id or a newcomer's nkey.
+    pub fn asker(&self) -> &str {
+        match self {
+            Self::Enrol { nkey } => nkey,
+            Self::Agent { id, .. } => id,
+        }
+    }
+
     /// The request that this subject stands for; none when it stands for none.
     pub fn of(subject: &str) -> Option<Self> {
         let tokens: Vec<&str> = subject.split('.').collect();

@@ -6,6 +6,7 @@ use futures::{StreamExt, stream};
 use muster_broker::{Bus, Fault, Write};
 use muster_core::message::Report;
 use muster_runtime::steps::Context;
+use muster_telemetry::trace::Origin;
 use tokio::sync::oneshot;
 
 use crate::gather::{Gather, Pace};
@@ -52,8 +53,10 @@ impl Results {
             return Ok(tasks);
         }
         let ended: Vec<String> = report.results.iter().filter_map(|result| report::ends(agent, result)).collect();
-        let writes = report.results.into_iter().map(|result| report::stored(agent, number, result));
-        let writes = writes.collect::<Result<_, _>>()?;
+        let origin = Origin::current();
+        let stored = |result| Ok(report::stored(agent, number, result)?.origin(&origin));
+        let writes = report.results.into_iter().map(stored);
+        let writes = writes.collect::<Result<_, Fault>>()?;
         let stored = self.commits.ask(|stored| Item { writes, stored }).await;
         stored.unwrap_or_else(|| Err(Fault::Unavailable("the gateway is shutting down".into())))?;
         self.forget(ended);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_nats::{Client, Message};
 use futures::StreamExt;
+use muster_telemetry::trace::{Origin, Traced};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
 use crate::request::{Request, SUBJECTS};
-use crate::{refusal, reply};
+use crate::{PART, refusal, reply};
 
 /// Requests go to one of the gateways.
 const GROUP: &str = "gateways";
@@ -88,11 +89,16 @@ async fn answer_one(client: &Client, gateway: &Gateway, message: Message) {
     let Some(reply) = message.reply else {
         return tracing::debug!(subject, "a request without a reply subject is not answered");
     };
-    if let Some(why) = reply::fault(&reply) {
+    let request = Request::of(subject);
+    // What is no request has an asker too: the second part of each subject that is served.
+    let asker = request.as_ref().map(Request::asker).or_else(|| subject.split('.').nth(1)).unwrap_or_default();
+    if let Some(why) = reply::fault(&reply, asker) {
         return tracing::warn!(subject, reply = reply.as_str(), why, "a request is refused for its reply subject");
     }
-    let mut answer = match Request::of(subject) {
-        Some(request) => gateway.answer(request, &message.payload).await,
+    let headers = message.headers.as_ref();
+    let origin = Origin::of(|name| headers?.get(name).map(async_nats::HeaderValue::as_str));
+    let mut answer = match request {
+        Some(request) => Traced::nothing(PART, origin).run(gateway.answer(request, &message.payload)).await,
         None => refusal::encode(refusal::whole("bad-subject", "there is no such request")),
     };
     if answer.len() > client.max_payload() {

@@ -7,8 +7,8 @@
 
 mod collector;
 mod conclude;
-mod dead;
 mod inbox;
+mod measure;
 mod pace;
 mod service;
 pub mod state;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use muster_broker::{Delivery, Fault};
-use muster_runtime::Shell;
 use muster_runtime::steps::Context;
+use muster_runtime::{Shell, dead_letters};
+use muster_telemetry::metrics;
+use muster_telemetry::trace::Traced;
 use tokio_util::sync::CancellationToken;
 
 use crate::collector::Collector;
 use crate::pace::Pace;
-use crate::{dead, inbox};
+use crate::{inbox, measure};
 
 /// The stream of reports and facts.
 const RESULTS: &str = "RESULTS";
@@ -86,8 +88,12 @@ pub async fn collect(context: Context, shutdown: CancellationToken, ready: impl 
             pace.wrote(began, clock.now());
         }
     }
+    deliveries.close().await;
     if let Err(fault) = flush(&context, &mut collector, &gathered).await {
         tracing::warn!(%fault, messages = gathered.len(), "left to another copy");
+        for message in &gathered {
+            let _ = message.settle.nak(Duration::ZERO).await;
+        }
     }
     Ok(())
 }
@@ -103,15 +109,21 @@ async fn flush(context: &Context, collector: &mut Collector, messages: &[Deliver
         return Ok(());
     }
     let (works, unread) = inbox::sort(messages);
+    let reports = measure::reports(&works);
     let works = works.into_iter().map(|(task, work)| (task.to_owned(), work)).collect();
-    let refused = collector.collect(works).await?;
+    let traced = Traced::batch(NAME, RESULTS, messages.len(), messages.iter().map(|of| |name: &str| of.header(name)));
+    let refused = traced.run(collector.collect(works)).await?;
+    metrics::flushed(messages.len());
+    for (status, count) in reports {
+        metrics::results(status, count);
+    }
     let mut unusable: Vec<(&Delivery, &str)> = Vec::new();
     unusable.extend(unread.iter().filter_map(|(at, reason)| Some((messages.get(*at)?, reason.as_str()))));
     for (task, reason) in &refused {
         let of = messages.iter().filter(|message| inbox::task(&message.subject) == Some(task));
         unusable.extend(of.map(|message| (message, reason.as_str())));
     }
-    dead::write(&context.bus, &unusable).await?;
+    dead_letters(&context.bus, RESULTS, &unusable).await?;
     for message in messages {
         // An ack is handed to the connection and not answered, so one after the other costs least.
         if let Err(fault) = message.settle.ack().await {

@@ -1,8 +1,9 @@
 //! What a message does to the facts of one task, without I/O and clock.
 //!
 //! Reports and pages add facts as they are, in any order and any number of times. What is inferred (superseded,
-//! cancelled by a stop, expired, timed out) goes only to recipients without an end. Nobody but a recipient ever gets a
-//! fact.
+//! cancelled by a stop, expired, timed out) goes only to recipients without an end. Once the recipients are known, nobody
+//! else gets a fact. Before that a report of anybody is kept: an agent may take a task's state with the list of its
+//! groups, and so be done before the recipients are frozen. Who then turns out to be no recipient is not counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -87,8 +88,10 @@ impl TaskState {
         }
     }
 
-    /// Takes in reports; true when some came from others than recipients and were left out.
+    /// Takes in reports; true when some came from others than recipients and were left out. Of a task that ended
+    /// without recipients nothing is taken in.
     pub fn report(&mut self, reports: &[Report]) -> bool {
+        let early = !self.known && self.summary.ended.is_none();
         let slice = self.slice();
         // The order in which they are grouped: container, mark, number. A slice of time is never so late that it
         // meets the two codes above it.
@@ -113,8 +116,12 @@ impl TaskState {
                 slice => Mark::Started(slice),
             };
             let numbers: Numbers = group.iter().map(|(.., number)| *number).collect();
-            let known = self.parts.get_mut(&container).is_some_and(|part| part.add(mark, &numbers));
-            strangers |= !known;
+            if early {
+                self.parts.entry(container).or_default().keep(mark, &numbers);
+            } else {
+                let known = self.parts.get_mut(&container).is_some_and(|part| part.add(mark, &numbers));
+                strangers |= !known;
+            }
         }
         strangers
     }
@@ -241,11 +248,16 @@ impl Part {
     /// Adds the recipients among `numbers` to a fact; false when others were among them.
     fn add(&mut self, mark: Mark, numbers: &Numbers) -> bool {
         let mine = numbers.and(&self.recipients);
-        if self.facts.add(mark.clone(), &mine) {
+        self.keep(mark, &mine);
+        mine.len() == numbers.len()
+    }
+
+    /// Adds numbers to a fact, whoever they are.
+    fn keep(&mut self, mark: Mark, numbers: &Numbers) {
+        if self.facts.add(mark.clone(), numbers) {
             self.grown.insert(mark);
             self.tally = None;
         }
-        mine.len() == numbers.len()
     }
 
     fn unfinished(&self) -> Numbers {

@@ -11,6 +11,7 @@ use muster_core::status::Mark;
 use muster_core::summary::Summary;
 use muster_runtime::steps::AGENTS;
 
+use crate::measure::Progress;
 use crate::state::TaskState;
 
 /// The bucket of the summaries.
@@ -31,6 +32,9 @@ pub struct Loaded {
     /// The revision of the recipients' head; 0 when there is none.
     head: u64,
     sets: HashMap<String, u64>,
+    /// Whether facts were added that the summary does not show, because the recipients are not known: it is stored
+    /// again as it is, so that its revision tells another copy of them.
+    early: bool,
 }
 
 impl Loaded {
@@ -43,8 +47,14 @@ impl Loaded {
         // shows that they are missing here.
         let Some((revision, body)) = get(bus, TASKS, task).await? else { return Ok(None) };
         let stored: Summary = decode(TASKS, task, &body)?;
-        let mut loaded =
-            Self { state: TaskState::new(stored.clone()), stored, revision, head: 0, sets: HashMap::new() };
+        let mut loaded = Self {
+            state: TaskState::new(stored.clone()),
+            stored,
+            revision,
+            head: 0,
+            sets: HashMap::new(),
+            early: false,
+        };
         loaded.read_recipients(bus).await?;
         let subjects = bus.list(&kv::stream(SETS), &kv::subject(SETS, &format!("{task}.>"))).await?;
         let keys: Vec<String> = subjects.iter().filter_map(|s| kv::key(SETS, s)).map(str::to_owned).collect();
@@ -114,7 +124,9 @@ pub async fn pages(bus: &Bus, task: &str, pages: &[u32]) -> Result<Vec<Page>, Fa
 pub async fn write(bus: &Bus, now: Instant, tasks: &mut [Loaded]) -> Result<(), Fault> {
     let mut sets = Vec::new();
     for (position, loaded) in tasks.iter_mut().enumerate() {
-        for (mark, container, value) in loaded.state.grown() {
+        let grown = loaded.state.grown();
+        loaded.early |= !grown.is_empty() && !loaded.state.knows_recipients();
+        for (mark, container, value) in grown {
             let key = mark.key(&loaded.stored.id, container);
             let revision = loaded.sets.get(&key).copied().unwrap_or(0);
             sets.push((position, Write::put(SETS, &key, value, revision), key));
@@ -128,30 +140,32 @@ pub async fn write(bus: &Bus, now: Instant, tasks: &mut [Loaded]) -> Result<(), 
             }
         }
     }
-    let mut changed: Vec<&mut Loaded> = tasks.iter_mut().filter_map(|task| task.conclude(now)).collect();
+    let mut changed: Vec<(Progress, &mut Loaded)> = tasks.iter_mut().filter_map(|task| task.conclude(now)).collect();
     for chunk in changed.chunks_mut(BATCH) {
         let mut writes = Vec::with_capacity(chunk.len());
-        for loaded in chunk.iter() {
+        for (_, loaded) in chunk.iter() {
             writes.push(Write::put(TASKS, &loaded.stored.id, encode(&loaded.stored)?, loaded.revision));
         }
         let last = bus.commit(&kv::stream(TASKS), writes).await?;
         let places = revisions(last, chunk.len());
-        for (loaded, revision) in chunk.iter_mut().zip(places) {
+        for ((before, loaded), revision) in chunk.iter_mut().zip(places) {
             loaded.revision = revision;
+            before.to(&loaded.stored, now);
         }
     }
     Ok(())
 }
 
 impl Loaded {
-    /// Takes the new summary; none when it says what is stored.
-    fn conclude(&mut self, now: Instant) -> Option<&mut Self> {
+    /// Takes the new summary, and says how far the task was before; none when it says what is stored.
+    fn conclude(&mut self, now: Instant) -> Option<(Progress, &mut Self)> {
         let summary = self.state.conclude(now);
-        if *summary == self.stored {
+        if !std::mem::take(&mut self.early) && *summary == self.stored {
             return None;
         }
+        let before = Progress::of(&self.stored);
         self.stored = summary.clone();
-        Some(self)
+        Some((before, self))
     }
 }
 

@@ -170,6 +170,26 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whenever the recipients become known between the reports, they are counted the same.
+    #[test]
+    fn reports_before_the_freeze_count_as_those_behind_it(
+        reports in prop::collection::vec(report(), 0..30), frozen in 0usize..30,
+    ) {
+        let mut early = TaskState::new(summary());
+        for (n, told) in reports.iter().enumerate() {
+            if n == frozen {
+                early.freeze(set(&RECIPIENTS).split());
+            }
+            tell(&mut early, told);
+        }
+        early.freeze(set(&RECIPIENTS).split());
+        let mut straight = task(&RECIPIENTS);
+        reports.iter().for_each(|told| tell(&mut straight, told));
+        prop_assert_eq!(early.conclude(Instant(5)), straight.conclude(Instant(5)));
+    }
+}
+
 fn reported(numbers: &[u32], status: ReportStatus, at: i64) -> Vec<Report> {
     numbers.iter().map(|number| Report { number: *number, status, at: Instant(at) }).collect()
 }

@@ -79,15 +79,12 @@ async fn a_copy_that_stands_by_takes_over() {
 async fn strangers_and_rubbish_change_nothing_and_hold_nothing_up() {
     let rig = Rig::start().await;
     rig.admit("t", LONG, LONG).await;
-    rig.admit("early", LONG, LONG).await;
     rig.freeze("t", &[1, 2]).await;
     let copy = rig.collector().await;
     rig.publish(vec![
         result("t", 3, Success),
         start("t", 70_000),
         result("unknown", 1, Success),
-        // Nobody can have a command of a task that is not frozen.
-        result("early", 1, Success),
         ("results.t.001".into(), b"{\"number\":".to_vec()),
         ("results.t.002".into(), vec![0xff; 200_000]),
         ("facts.t".into(), b"{\"fact\":\"finished\"}".to_vec()),
@@ -100,16 +97,45 @@ async fn strangers_and_rubbish_change_nothing_and_hold_nothing_up() {
     let end = rig.until("t", |s| s.ended.is_some()).await;
     assert_eq!((end.counts.success, end.counts.failure, end.counts.total()), (1, 1, 2));
     assert_eq!(rig.keys("t").await, ["t.decided.0", "t.failure.0", "t.success.0"]);
-    assert!(rig.keys("unknown").await.is_empty() && rig.keys("early").await.is_empty());
-    assert_eq!(rig.summary("early").await.unwrap().state, State::Pending);
+    assert!(rig.keys("unknown").await.is_empty());
     assert!(rig.summary("unknown").await.is_none());
     let dead = rig.dead().await;
     assert_eq!(dead.len(), 4, "{dead:?}");
     assert!(dead.iter().all(|letter| letter["reason"].is_string() && letter["subject"].is_string()));
-    assert_eq!(dead[0]["payload"], "{\"number\":");
+    assert_eq!(dead[0]["body"], "{\"number\":");
     assert_eq!(dead[1]["base64"], true);
     rig.all_acked().await;
     copy.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_before_the_freeze_is_kept() {
+    let rig = Rig::start().await;
+    for task in ["t", "refused"] {
+        rig.admit(task, LONG, -LONG).await;
+    }
+    let refusal = Fact::Refused { errors: vec![] };
+    rig.fact("refused", &refusal).await;
+    let first = rig.collector().await;
+    rig.until("refused", |s| s.ended.is_some()).await;
+    // 1 joined the group behind the plan, took its configuration with the list of its groups, and then goes offline.
+    // 9 and 70,000 turn out to be no recipients.
+    let early = [result("t", 1, Success), result("t", 9, Failure), start("t", 70_000), result("refused", 1, Success)];
+    rig.publish(early.to_vec()).await;
+    rig.all_acked().await;
+    assert_eq!(rig.summary("t").await.unwrap().state, State::Pending);
+    assert!(rig.keys("refused").await.is_empty());
+    // It outlives the copy that took it in.
+    first.finish().await;
+    rig.freeze("t", &[1, 2]).await;
+    rig.page("t", 0, &[1, 2]).await;
+    rig.publish(vec![result("t", 9, Success)]).await;
+    let second = rig.collector().await;
+    let end = rig.until("t", |s| s.ended.is_some()).await;
+    assert_eq!((end.counts.success, end.counts.expired, end.counts.total()), (1, 1, 2));
+    rig.all_acked().await;
+    assert_eq!(rig.set("t", &Mark::of(Status::Success)).await, Numbers::from_iter([1]), "9 came too late to be kept");
+    second.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,7 @@ pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
             }
         }
     }
+    deliveries.close().await;
     while working.join_next().await.is_some() {}
     Ok(())
 }

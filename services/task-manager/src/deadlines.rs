@@ -34,11 +34,11 @@ pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
     let mut due = context.bus.subscribe(SCHEDULE, "task-manager", 16).await?;
     loop {
         let pulled = tokio::select! {
-            () = shell.shutdown.cancelled() => return Ok(()),
+            () = shell.shutdown.cancelled() => break,
             pulled = due.next(16) => pulled,
         };
         let pulled = match pulled {
-            Ok(None) => return Ok(()),
+            Ok(None) => break,
             Ok(Some(pulled)) => pulled,
             Err(fault) => {
                 warn!(%fault, "deadlines cannot be pulled; trying again");
@@ -64,6 +64,8 @@ pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
             }
         }
     }
+    due.close().await;
+    Ok(())
 }
 
 /// Nothing is decided any more, and who has not started has missed it.

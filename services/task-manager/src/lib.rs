@@ -4,9 +4,13 @@
 mod admission;
 mod api;
 mod deadlines;
+mod forward;
 mod keeper;
 mod questions;
+mod retry;
 mod submit;
+mod targets;
+mod tasks;
 
 use muster_runtime::Shell;
 use tracing::info;

@@ -11,38 +11,53 @@ use muster_core::numbers::Numbers;
 use muster_core::problem::Problem;
 use muster_core::query::Query;
 use muster_core::record::{Agent, Group, Reported, agent_id, agent_number};
+use muster_core::status::Status;
 use muster_core::summary::{Stop, StopKind, Summary};
+use muster_runtime::reply::{Answer, Error};
 use muster_runtime::steps::{AGENTS, StopOutcome, stop};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Error};
 use crate::submit::Submit;
+use crate::{retry, targets, tasks};
 
 /// The longest request, in bytes, and the longest list in an answer.
 const MAX_REQUEST: usize = 64 * 1024;
-const MAX_LIST: usize = 1000;
+pub(crate) const MAX_LIST: usize = 1000;
 
 /// What the endpoints need.
 pub(crate) struct Context {
     pub(crate) steps: muster_runtime::steps::Context,
     pub(crate) epoch: u32,
     pub(crate) submit: Submit,
+    pub(crate) client: async_nats::Client,
 }
 
 /// What can be asked; each endpoint says which parts it needs.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(crate) struct Asked {
     id: Option<String>,
     group: Option<String>,
     agent: Option<String>,
-    user: Option<String>,
+    pub(crate) user: Option<String>,
     reason: Option<String>,
     query: Option<String>,
-    limit: Option<usize>,
+    new_id: Option<String>,
+    status: Option<Wanted>,
+    pub(crate) limit: Option<usize>,
     after: Option<u32>,
+    #[serde(flatten)]
+    pub(crate) tasks: tasks::Filter,
+}
+
+/// One status, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Wanted {
+    One(Status),
+    Many(Vec<Status>),
 }
 
 /// Reads a request; an empty one asks for nothing in particular.
@@ -60,8 +75,28 @@ pub(crate) fn parse(body: &Bytes) -> Result<Asked, Error> {
 pub(crate) async fn ask(context: &Context, group: &str, name: &str, asked: Asked) -> Answer {
     match (group, name) {
         ("task", "get") => Ok(json!(summary(context, &need(asked.id, "id")?).await?)),
-        ("task", "list") => tasks(context, &asked).await,
+        ("task", "list") => tasks::list(context, &asked).await,
         ("task", "cancel") => cancel(context, asked).await,
+        ("task", "retry") => {
+            let old = summary(context, &need(asked.id, "id")?).await?;
+            let status = match asked.status {
+                None => Vec::new(),
+                Some(Wanted::One(status)) => vec![status],
+                Some(Wanted::Many(statuses)) => statuses,
+            };
+            retry::retry(context, &old, asked.new_id, status, asked.user).await
+        }
+        ("task", "targets") => {
+            let task = summary(context, &need(asked.id, "id")?).await?;
+            let status = match asked.status {
+                None => None,
+                Some(Wanted::One(status)) => Some(status),
+                Some(Wanted::Many(_)) => {
+                    return Err(Error::Refused(400, vec![Problem::new("schema", "/status", "one status is expected")]));
+                }
+            };
+            targets::targets(context, &task, status, asked.after, asked.limit.unwrap_or(500).min(MAX_LIST)).await
+        }
         ("group", "get") => self::group(context, &need(asked.group, "group")?).await,
         ("group", "list") => groups(context).await,
         ("group", "members") => members(context, &asked).await,
@@ -86,20 +121,6 @@ async fn summary(context: &Context, id: &str) -> Result<Summary, Error> {
         return Err(missing());
     }
     read(context, "tasks", id).await?.ok_or_else(missing)
-}
-
-async fn tasks(context: &Context, asked: &Asked) -> Answer {
-    let mut all: Vec<Summary> = Vec::new();
-    let mut entries = context.steps.bus.scan(&kv::stream("tasks"), &kv::subject("tasks", "*")).await?;
-    while let Some(entry) = entries.next().await.transpose()? {
-        if let Some(body) = entry.body {
-            all.push(decode("tasks", &entry.subject, &body)?);
-        }
-    }
-    all.sort_by_key(|summary| std::cmp::Reverse(summary.order));
-    let total = all.len();
-    all.truncate(asked.limit.unwrap_or(50).min(MAX_LIST));
-    Ok(json!({ "tasks": all, "total": total }))
 }
 
 async fn cancel(context: &Context, asked: Asked) -> Answer {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use async_nats::jetstream;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use muster_broker::{decode, kv};
 use muster_core::names::digest;
@@ -10,11 +10,15 @@ use muster_core::problem::Problem;
 use muster_core::stamp::Stamp;
 use muster_core::summary::Summary;
 use muster_core::task::{TaskType, client_id, parse_json, place_id};
+use muster_runtime::reply::{Answer, Error};
 use muster_runtime::{Definition, Shell};
+use muster_telemetry::trace::{Origin, Traced};
 use serde_json::json;
 
-use crate::api::{Answer, Error};
 use crate::questions::Context;
+
+/// The task-manager's name in traces.
+pub(crate) const PART: &str = "task-manager";
 
 /// What a submission needs: the schemas of all types, and the stream.
 pub(crate) struct Submit {
@@ -32,7 +36,7 @@ impl Submit {
     }
 }
 
-/// Answers with the id under which the task goes on, or with its errors and nothing published.
+/// Publishes in the current trace, or begins one. Answers with the id under which the task goes on, or with its errors and nothing published.
 pub(crate) async fn submit(context: &Context, subject: &str, body: &Bytes) -> Answer {
     let kind = subject.rsplit('.').next().unwrap_or_default();
     let refused = |errors| Error::Refused(400, errors);
@@ -59,7 +63,16 @@ pub(crate) async fn submit(context: &Context, subject: &str, body: &Bytes) -> An
             }
         }
     }
-    let stored = async { context.submit.stream.publish(format!("tasks.{kind}"), body.clone()).await?.await }.await;
+    let subject = format!("tasks.{kind}");
+    let traced = Traced::send(PART, subject.clone(), Origin::current());
+    let publish = async {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = Origin::current().header() {
+            headers.insert(name, value);
+        }
+        context.submit.stream.publish_with_headers(subject, headers, body.clone()).await?.await
+    };
+    let stored = traced.run(publish).await;
     let stored = stored.map_err(|e| {
         let problem = Problem::new("unavailable", "", format!("the task was not stored: {e}"));
         Error::Refused(503, vec![problem.hint("submit it again; with an id of your own it is done once at most")])

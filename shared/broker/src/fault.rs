@@ -19,3 +19,16 @@ pub enum Fault {
     #[error("the broker is not available: {0}")]
     Unavailable(String),
 }
+
+impl Fault {
+    /// Its kind in one word, for telemetry.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Exists => "exists",
+            Self::Full(_) => "full",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}

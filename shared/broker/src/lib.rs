@@ -101,4 +101,8 @@ pub trait Deliveries: Send {
     /// # Errors
     /// [`Fault::Unavailable`]: pause a little and call again.
     async fn next(&mut self, max: usize) -> Result<Option<Vec<Delivery>>, Fault>;
+
+    /// Ends the reading and hands back what has arrived and was not taken, so that another reader has it at once. When
+    /// this is only dropped, that comes again after the consumer's `ack_wait`. What was taken is not touched.
+    async fn close(self: Box<Self>);
 }

@@ -22,7 +22,7 @@ pub enum Pushed {
 /// agent may use.
 #[async_trait]
 pub trait Link: Send + Sync {
-    /// Pushes a message to an agent and waits for its answer, at most `wait`.
+    /// Pushes a message to an agent and waits for its answer, at most `wait`. It carries the current trace.
     ///
     /// # Errors
     /// [`Fault::Unavailable`].

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use muster_core::instant::Instant;
+use muster_telemetry::trace::Origin;
 
 use crate::{Fault, kv};
 
@@ -61,6 +62,13 @@ impl Write {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
+
+    /// The same with where it comes from in a trace.
+    #[must_use]
+    pub fn origin(mut self, origin: &Origin) -> Self {
+        self.headers.extend(origin.header());
+        self
+    }
 }
 
 /// One stored message.
@@ -98,6 +106,11 @@ impl Delivery {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Where it comes from in a trace.
+    pub fn origin(&self) -> Origin {
+        Origin::of(|name| self.header(name))
     }
 }
 

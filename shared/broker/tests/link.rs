@@ -15,7 +15,7 @@ async fn a_push_is_answered_or_not() {
     let link = NatsLink::new(server.agents("push").await.unwrap()).await.unwrap();
     assert_eq!(link.push("001", "x".into(), PATIENCE).await.unwrap(), Pushed::NoResponder);
 
-    let agent = server.agents("agent").await.unwrap();
+    let agent = server.agents("fleet").await.unwrap();
     let mut commands = agent.subscribe("agent.001.command").await.unwrap();
     let mut silent = agent.subscribe("agent.002.command").await.unwrap();
     tokio::spawn(async move {

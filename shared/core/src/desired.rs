@@ -45,6 +45,10 @@ pub fn apply<'a>(
     };
     match decision {
         Decision::Skipped(_) | Decision::Superseded(_) | Decision::Run => return Ok(applied),
+        Decision::Again => {
+            let Some(before) = agent.lanes.get(lane).cloned() else { return Ok(applied) };
+            set(agent, lane.clone(), Some(entry(before.digest, before.revision)));
+        }
         Decision::Content { digest, revision } => {
             set(agent, lane.clone(), Some(entry(Some(digest.clone()), Some(*revision))));
         }

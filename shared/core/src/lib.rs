@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod configuration;
+pub mod dead;
 pub mod desired;
 pub mod fact;
 pub mod function;
@@ -20,4 +21,5 @@ pub mod status;
 pub mod summary;
 pub mod target;
 pub mod task;
+pub mod token;
 pub mod version;

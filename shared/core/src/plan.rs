@@ -98,6 +98,8 @@ pub enum Decision {
         /// Its revision.
         revision: u64,
     },
+    /// What the lane holds is handed over again, under a higher version.
+    Again,
     /// The edge command is sent.
     Run,
 }

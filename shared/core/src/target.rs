@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::numbers::Numbers;
 use crate::problem::{Problem, Refusal};
 use crate::query::Query;
+use crate::status::Status;
 
 /// At most this many ids in one target.
 pub const MAX_IDS: usize = 10_000;
@@ -25,8 +26,8 @@ pub enum Target {
     All,
     /// The agents for which a [`Query`] holds.
     Query(String),
-    /// The recipients of a task that ended in failure, timeout or expired.
-    Failures(String),
+    /// The recipients of a task that have one of these statuses; failure, timeout or expired when there are none.
+    Failures(String, Vec<Status>),
     /// Server nodes with these ids; all when there are none.
     Servers(Vec<String>),
     /// Whoever is in one of these.
@@ -44,6 +45,8 @@ enum Form {
         kind: Kind,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<Ids>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        status: Vec<Status>,
     },
     Any {
         any: Vec<Target>,
@@ -93,14 +96,20 @@ impl TryFrom<Form> for Target {
             let list = id.map(Ids::list).unwrap_or_default();
             if list.is_empty() { Err(format!("a target of type '{what}' needs an 'id'")) } else { Ok(list) }
         };
+        if let Form::Plain { kind, status, .. } = &form
+            && !status.is_empty()
+            && !matches!(kind, Kind::Failures)
+        {
+            return Err("only a target of type 'failures' has a 'status'".into());
+        }
         Ok(match form {
-            Form::Plain { kind: Kind::Agent, id } => Self::Agents(some(id, "agent")?),
-            Form::Plain { kind: Kind::Group, id } => Self::Groups(some(id, "group")?),
-            Form::Plain { kind: Kind::All, id: None } => Self::All,
+            Form::Plain { kind: Kind::Agent, id, .. } => Self::Agents(some(id, "agent")?),
+            Form::Plain { kind: Kind::Group, id, .. } => Self::Groups(some(id, "group")?),
+            Form::Plain { kind: Kind::All, id: None, .. } => Self::All,
             Form::Plain { kind: Kind::All, .. } => return Err("a target of type 'all' has no 'id'".into()),
-            Form::Plain { kind: Kind::Query, id } => Self::Query(one(id, "query")?),
-            Form::Plain { kind: Kind::Failures, id } => Self::Failures(one(id, "failures")?),
-            Form::Plain { kind: Kind::Server, id } => Self::Servers(id.map(Ids::list).unwrap_or_default()),
+            Form::Plain { kind: Kind::Query, id, .. } => Self::Query(one(id, "query")?),
+            Form::Plain { kind: Kind::Failures, id, status } => Self::Failures(one(id, "failures")?, status),
+            Form::Plain { kind: Kind::Server, id, .. } => Self::Servers(id.map(Ids::list).unwrap_or_default()),
             Form::Any { any } => Self::Any(any),
             Form::Without { from, without } => Self::Without(from, without),
         })
@@ -111,14 +120,15 @@ impl From<Target> for Form {
     fn from(target: Target) -> Self {
         let ids =
             |mut list: Vec<String>| Some(if list.len() == 1 { Ids::One(list.remove(0)) } else { Ids::Many(list) });
+        let plain = |kind, id| Self::Plain { kind, id, status: Vec::new() };
         match target {
-            Target::Agents(list) => Self::Plain { kind: Kind::Agent, id: ids(list) },
-            Target::Groups(list) => Self::Plain { kind: Kind::Group, id: ids(list) },
-            Target::All => Self::Plain { kind: Kind::All, id: None },
-            Target::Query(text) => Self::Plain { kind: Kind::Query, id: Some(Ids::One(text)) },
-            Target::Failures(task) => Self::Plain { kind: Kind::Failures, id: Some(Ids::One(task)) },
-            Target::Servers(list) if list.is_empty() => Self::Plain { kind: Kind::Server, id: None },
-            Target::Servers(list) => Self::Plain { kind: Kind::Server, id: ids(list) },
+            Target::Agents(list) => plain(Kind::Agent, ids(list)),
+            Target::Groups(list) => plain(Kind::Group, ids(list)),
+            Target::All => plain(Kind::All, None),
+            Target::Query(text) => plain(Kind::Query, Some(Ids::One(text))),
+            Target::Failures(task, status) => Self::Plain { kind: Kind::Failures, id: Some(Ids::One(task)), status },
+            Target::Servers(list) if list.is_empty() => plain(Kind::Server, None),
+            Target::Servers(list) => plain(Kind::Server, ids(list)),
             Target::Any(any) => Self::Any { any },
             Target::Without(from, without) => Self::Without { from, without },
         }

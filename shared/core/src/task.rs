@@ -11,6 +11,7 @@ use crate::instant::Instant;
 use crate::names;
 use crate::problem::{Problem, Refusal};
 use crate::stamp::Stamp;
+use crate::status::Status;
 use crate::target::Target;
 
 /// The largest payload of a task, in bytes: below the broker's 1 MiB so that a submission with headers fits.
@@ -109,6 +110,21 @@ pub struct Envelope {
     /// Until when a command may wait for its agent: a time, or a duration from the publish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliver_until: Option<String>,
+    /// That it repeats another task for some of its recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+/// That a task repeats another one: where the lane still carries that task its state is handed over again under a
+/// higher version, elsewhere the recipient is skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// The task that is repeated; it has the same type.
+    pub of: String,
+    /// For its recipients with these statuses; failure, timeout and expired when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<Status>,
 }
 
 /// A task as its function sees it.
@@ -135,6 +151,9 @@ pub struct Task<A = Value> {
     pub published: Instant,
     /// Until when its commands may wait for their recipients.
     pub deliver_until: Instant,
+    /// That it repeats another task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 impl Envelope {
@@ -166,6 +185,7 @@ impl Envelope {
             timeout: self.timeout.map_or(kind.timeout(), Duration::from_secs),
             published,
             deliver_until,
+            retry: self.retry,
         })
     }
 }
@@ -234,6 +254,7 @@ impl<A> Task<A> {
             timeout: self.timeout,
             published: self.published,
             deliver_until: self.deliver_until,
+            retry: self.retry.clone(),
         }
     }
 }

@@ -2,12 +2,16 @@
 
 pub mod cases;
 mod crash;
+mod dead;
 mod definition;
 mod health;
+mod rehearsal;
+pub mod reply;
 mod shell;
 pub mod steps;
 mod worker;
 
+pub use dead::dead_letters;
 pub use definition::Definition;
 pub use health::Ready;
 pub use shell::{Shell, function, log, main, on_signal, run};

@@ -16,7 +16,7 @@ use tracing::{error, info};
 use crate::crash;
 use crate::health::{Ready, serve};
 use crate::steps::{AGENTS, Context};
-use crate::{Definition, work};
+use crate::{Definition, rehearsal, work};
 
 /// Edge functions work on this many tasks at once; functions with a level lane on one, in order.
 const AT_ONCE: usize = 16;
@@ -95,9 +95,11 @@ pub fn run<F: Function>() -> ExitCode {
 pub async fn function<F: Function>(shell: Shell) -> anyhow::Result<()> {
     let definition = Arc::new(Definition::of::<F>()?);
     let service = shell.register(&format!("carries out tasks of type {}", F::TYPE)).await?;
+    let rehearsing = rehearsal::serve(&shell, &service, definition.clone()).await?;
     let at_once = if F::SERIAL { 1 } else { AT_ONCE };
     let ready = shell.ready.clone();
     work(definition, shell.context, shell.epoch, at_once, shell.shutdown, move |bound| ready.set(bound)).await?;
+    rehearsing.abort();
     let _ = service.stop().await;
     Ok(())
 }
@@ -109,6 +111,8 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     log();
+    // Ends after the runtime has done its last work, and sends what is left.
+    let _exporting = muster_telemetry::start(name);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -6,26 +6,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use muster_broker::{Delivery, Fault, encode};
+use muster_broker::{Delivery, Fault};
 use muster_core::function::Bound;
 use muster_core::problem::Refusal;
 use muster_core::stamp::Stamp;
 use muster_core::summary::{Stop, StopKind};
 use muster_core::task::Task;
-use serde_json::{Value, json};
+use muster_telemetry::trace::{self, Origin, PARENT, Traced};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use crate::Definition;
 use crate::steps::{self, Admission, Arrival, Chain, Context, Job, Progress};
+use crate::{Definition, dead_letters};
 
 /// This many deliveries without a new decision park a task.
 const PATIENCE: u64 = 10;
+/// The pause before a task that was refused by the broker, or made its function panic, comes again.
+const SHORT: Duration = Duration::from_millis(200);
 /// The stream of tasks.
 const TASKS: &str = "TASKS";
-/// The stream of what was parked.
-const DEAD: &str = "DEAD";
 
 /// Pulls and carries out tasks until the shutdown; then it finishes or hands back what it has.
 ///
@@ -64,9 +65,12 @@ pub async fn work(
             let (definition, context) = (definition.clone(), context.clone());
             let span =
                 info_span!("task", subject = delivery.subject, place = delivery.place, task = tracing::field::Empty);
-            working.spawn(async move { settle(&definition, &context, epoch, &delivery).await }.instrument(span));
+            let traced = Traced::process(name, format!("tasks.{name}"), Origin::parent(delivery.header(PARENT)));
+            let settled = async move { settle(&definition, &context, epoch, &delivery).await };
+            working.spawn(traced.run(settled).instrument(span));
         }
     }
+    deliveries.close().await;
     // What is being worked on is carried to its end; what takes longer than the grace comes again by redelivery.
     let grace = context.clock.sleep(Duration::from_secs(20));
     tokio::select! {
@@ -88,31 +92,40 @@ async fn settle(definition: &Definition, context: &Context, epoch: u32, delivery
         }
         Ok(Ok(Carried::Stuck(why))) => why,
         Ok(Err(fault)) => {
+            trace::failed(fault.kind());
             warn!(%fault, delivery = delivery.delivery, "not done; the task will be delivered again");
-            hand_back(delivery).await;
+            // What is refused will be refused again; what was not available may be in a while.
+            let pause = if matches!(fault, Fault::Refused(_)) { SHORT } else { growing(delivery) };
+            hand_back(delivery, pause).await;
             return;
         }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             error!(panic = text.unwrap_or("unknown"), "the function panicked; the task will be delivered again");
-            hand_back(delivery).await;
+            trace::failed("panic");
+            hand_back(delivery, SHORT).await;
             return;
         }
     };
     match park(context, epoch, delivery, &why).await {
         Ok(()) => {
+            trace::failed("parked");
             error!(why, "the task is parked");
             let _ = delivery.settle.ack().await;
         }
         Err(fault) => {
             warn!(%fault, "the task could not be parked; trying again");
-            hand_back(delivery).await;
+            hand_back(delivery, growing(delivery)).await;
         }
     }
 }
 
-async fn hand_back(delivery: &Delivery) {
-    let pause = Duration::from_millis(250 << delivery.delivery.min(7));
+/// A pause that doubles with each delivery, up to half a minute.
+fn growing(delivery: &Delivery) -> Duration {
+    Duration::from_millis(250 << delivery.delivery.min(7))
+}
+
+async fn hand_back(delivery: &Delivery, pause: Duration) {
     if let Err(fault) = delivery.settle.nak(pause).await {
         warn!(%fault, "the task will be delivered again when its time is up");
     }
@@ -128,6 +141,7 @@ async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery:
     let arrival = arrival(delivery, epoch);
     let Admission::Open { summary, task } = steps::admit(context, &arrival).await? else { return Ok(Carried::Done) };
     tracing::Span::current().record("task", &summary.id);
+    trace::task(&summary.id);
     let chain = Chain::load(context, &summary.id).await?;
     if delivery.delivery > chain.delivery.saturating_add(PATIENCE) {
         return Ok(Carried::Stuck(format!("{} deliveries without a new decision", delivery.delivery - chain.delivery)));
@@ -157,7 +171,8 @@ pub fn arrival(delivery: &Delivery, epoch: u32) -> Arrival<'_> {
     }
 }
 
-fn bind(definition: &Definition, task: &Task, document: &Value) -> Result<Box<dyn Bound>, Refusal> {
+/// Checks a task against the function's schema and binds it.
+pub(crate) fn bind(definition: &Definition, task: &Task, document: &Value) -> Result<Box<dyn Bound>, Refusal> {
     match definition.problems(document) {
         problems if problems.is_empty() => definition.bind(task),
         problems => Err(problems),
@@ -177,6 +192,7 @@ fn unread(summary: &muster_core::summary::Summary, definition: &Definition) -> T
         timeout: definition.kind.timeout(),
         published: summary.created,
         deliver_until: summary.deliver_until,
+        retry: None,
     }
 }
 
@@ -192,13 +208,9 @@ impl Progress for Delivered<'_> {
 
 /// Nothing is dropped silently: the message and the reason go to DEAD, then the task is stopped.
 async fn park(context: &Context, epoch: u32, delivery: &Delivery, why: &str) -> Result<(), Fault> {
-    let body = String::from_utf8_lossy(&delivery.body);
-    let letter =
-        json!({ "stream": TASKS, "place": delivery.place, "subject": delivery.subject, "reason": why, "body": body });
-    let write = muster_broker::Write::new(format!("dead.tasks.{}", delivery.place), encode(&letter)?);
-    context.bus.publish(DEAD, vec![write]).await?;
+    dead_letters(&context.bus, TASKS, &[(delivery, why)]).await?;
     if let Admission::Open { summary, .. } = steps::admit(context, &arrival(delivery, epoch)).await? {
-        let reason = format!("parked: {why}; the message is in {DEAD} at dead.tasks.{}", delivery.place);
+        let reason = format!("parked: {why}; the message is in DEAD at dead.tasks.{}", delivery.place);
         steps::stop(context, &summary.id, &Stop { kind: StopKind::Parked, reason, user: None }).await?;
     }
     Ok(())

@@ -7,5 +7,5 @@ mod nats;
 mod process;
 
 pub use eventually::{Attempt, PATIENCE, eventually};
-pub use nats::{NatsServer, PASSWORD, agents_options};
+pub use nats::{NatsServer, ask_as};
 pub use process::{Process, Signal, binary};

@@ -9,12 +9,12 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::{Client, ConnectOptions};
+use bytes::Bytes;
+use muster_keys::{Door, Key, Keys};
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use self::{container::Container, local::Local};
-
-/// The password of all users in `nats/server.conf`. It is for loopback only.
-pub const PASSWORD: &str = "loopback";
 
 const VERSION: &str = "2.15.1";
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -25,7 +25,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct NatsServer {
     port: u16,
     runner: Runner,
+    door: Door,
+    keys: Keys,
+    _keys: TempDir,
 }
+
+/// What the configuration is told: `MUSTER_ISSUER` and so on.
+type Variables = Vec<(String, String)>;
 
 #[derive(Debug)]
 enum Runner {
@@ -41,14 +47,27 @@ impl NatsServer {
     /// When it does not start; with `MUSTER_REQUIRE_DOCKER=1` also where a container
     /// cannot be had.
     pub async fn start() -> Result<Self> {
+        Self::of_choice(Door::Open).await
+    }
+
+    /// Starts one as [`NatsServer::start`] does that takes nobody without credentials and
+    /// has no user for a fleet.
+    ///
+    /// # Errors
+    /// As [`NatsServer::start`].
+    pub async fn closed() -> Result<Self> {
+        Self::of_choice(Door::Closed).await
+    }
+
+    async fn of_choice(door: Door) -> Result<Self> {
         let missing = match container::available().await {
-            Ok(()) => return Self::in_container().await,
+            Ok(()) => return Self::contained(door).await,
             Err(missing) => missing,
         };
         let required = std::env::var("MUSTER_REQUIRE_DOCKER").is_ok_and(|v| v == "1");
         ensure!(!required, "MUSTER_REQUIRE_DOCKER is 1, but {missing:#}");
         eprintln!("testkit: nats-server runs as a child process, because {missing:#}");
-        Self::as_process().await
+        Self::process(door).await
     }
 
     /// Starts a server in a container of the image that `deploy/build-nats-image` makes.
@@ -56,8 +75,7 @@ impl NatsServer {
     /// # Errors
     /// When there is no engine or no image, or the server does not start.
     pub async fn in_container() -> Result<Self> {
-        let port = port::free()?;
-        Self::ready(port, Runner::Container(Container::start(port).await?)).await
+        Self::contained(Door::Open).await
     }
 
     /// Starts a server as a child process, from `.tools/bin` or PATH.
@@ -65,29 +83,61 @@ impl NatsServer {
     /// # Errors
     /// When there is no such program, or it does not start.
     pub async fn as_process() -> Result<Self> {
-        let port = port::free()?;
-        Self::ready(port, Runner::Local(Local::start(port)?)).await
+        Self::process(Door::Open).await
     }
 
-    /// Where anyone on this machine is the user `control`, of the account with JetStream.
+    async fn contained(door: Door) -> Result<Self> {
+        let (directory, keys, variables) = keys(door)?;
+        let port = port::free()?;
+        let runner = Runner::Container(Container::start(port, variables).await?);
+        Self { port, runner, door, keys, _keys: directory }.ready().await
+    }
+
+    async fn process(door: Door) -> Result<Self> {
+        let (directory, keys, variables) = keys(door)?;
+        let port = port::free()?;
+        let runner = Runner::Local(Local::start(port, variables)?);
+        Self { port, runner, door, keys, _keys: directory }.ready().await
+    }
+
+    /// Where anyone on this machine is the user `control`, of the account with JetStream,
+    /// unless the server is a closed one.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// A new connection as `control`.
+    /// The keys of the server's users: what `MUSTER_KEYS` names is their directory.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A new connection as `control`, without credentials where none are needed.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn control(&self) -> Result<Client> {
-        self.connect(ConnectOptions::new()).await
+        match self.door {
+            Door::Open => self.connect(ConnectOptions::new()).await,
+            Door::Closed => self.agents(Key::Control.name()).await,
+        }
     }
 
-    /// A new connection as `push`, `answer` or `agent` of the agents' account.
+    /// A new connection as a user by its name: `push`, `answer`, or `fleet`, which may act
+    /// as every agent.
     ///
     /// # Errors
     /// When the server does not answer, or there is no such user.
     pub async fn agents(&self, user: &str) -> Result<Client> {
-        self.connect(agents_options(user)).await
+        self.connect(self.options(user)?).await
+    }
+
+    /// The credentials of a user by its name.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn options(&self, user: &str) -> Result<ConnectOptions> {
+        let key = Key::named(user).with_context(|| format!("there is no user '{user}'"))?;
+        Ok(ConnectOptions::with_nkey(self.keys.pair(key)?.seed()?))
     }
 
     async fn connect(&self, options: ConnectOptions) -> Result<Client> {
@@ -134,10 +184,9 @@ impl NatsServer {
         self.wait_ready().await
     }
 
-    async fn ready(port: u16, runner: Runner) -> Result<Self> {
-        let mut server = Self { port, runner };
-        server.wait_ready().await?;
-        Ok(server)
+    async fn ready(mut self) -> Result<Self> {
+        self.wait_ready().await?;
+        Ok(self)
     }
 
     /// Ready means that JetStream answers. An accepted connection says nothing: Docker's
@@ -165,10 +214,22 @@ impl NatsServer {
     }
 }
 
-/// The credentials of `push`, `answer` or `agent`. They must not go into the URL:
-/// async-nats leaves them out of account there, and who shows none is `control`.
-pub fn agents_options(user: &str) -> ConnectOptions {
-    ConnectOptions::with_user_and_password(user.to_owned(), PASSWORD.to_owned())
+/// Asks as the agent with this id, or as the newcomer with this nkey, over a connection of
+/// the user `fleet`: the gateway answers to the inbox of whoever the subject names.
+///
+/// # Errors
+/// When nobody answers in time.
+pub async fn ask_as(client: &Client, asker: &str, subject: &str, payload: impl Into<Bytes>) -> Result<Bytes> {
+    let inbox = format!("_INBOX.{asker}.{}", nuid::next());
+    let request = async_nats::Request::new().payload(payload.into()).inbox(inbox).timeout(Some(crate::PATIENCE));
+    Ok(client.send_request(subject.to_owned(), request).await.with_context(|| subject.to_owned())?.payload)
+}
+
+fn keys(door: Door) -> Result<(TempDir, Keys, Variables)> {
+    let directory = tempfile::tempdir()?;
+    let keys = Keys::make(directory.path())?;
+    let variables = keys.server_variables(door)?;
+    Ok((directory, keys, variables))
 }
 
 /// The repository's root.

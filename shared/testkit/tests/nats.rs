@@ -7,7 +7,7 @@ use async_nats::{
     Client, Event, Subscriber,
     jetstream::{self, stream::Config},
 };
-use muster_testkit::{NatsServer, PATIENCE, agents_options, eventually};
+use muster_testkit::{NatsServer, PATIENCE, eventually};
 use tokio::sync::mpsc;
 
 #[tokio::test]
@@ -58,20 +58,20 @@ use Does::{Publish, Subscribe};
 
 #[rustfmt::skip]
 const PERMISSIONS: [(&str, Does, &str, bool); 32] = [
-    ("agent",  Publish,   "agent.7.hello",     true),
-    ("agent",  Publish,   "agent.7.rx.g1.4",   true),
-    ("agent",  Publish,   "enrol.UABC",        true),
-    ("agent",  Publish,   "agent.7.command",   false),
-    ("agent",  Publish,   "_INBOX.x.y",        false),
-    ("agent",  Publish,   "tasks.agent-name",  false),
-    ("agent",  Publish,   "$JS.API.INFO",      false),
-    ("agent",  Subscribe, "agent.7.command",   true),
-    ("agent",  Subscribe, "agent.*.command",   true),
-    ("agent",  Subscribe, "_INBOX.x.*",        true),
-    ("agent",  Subscribe, "agent.7.hello",     false),
-    ("agent",  Subscribe, "agent.7.rx.g1.4",   false),
-    ("agent",  Subscribe, "enrol.*",           false),
-    ("agent",  Subscribe, ">",                 false),
+    ("fleet",  Publish,   "agent.7.hello",     true),
+    ("fleet",  Publish,   "agent.7.rx.g1.4",   true),
+    ("fleet",  Publish,   "enrol.UABC",        true),
+    ("fleet",  Publish,   "agent.7.command",   false),
+    ("fleet",  Publish,   "_INBOX.x.y",        false),
+    ("fleet",  Publish,   "tasks.agent-name",  false),
+    ("fleet",  Publish,   "$JS.API.INFO",      false),
+    ("fleet",  Subscribe, "agent.7.command",   true),
+    ("fleet",  Subscribe, "agent.*.command",   true),
+    ("fleet",  Subscribe, "_INBOX.x.*",        true),
+    ("fleet",  Subscribe, "agent.7.hello",     false),
+    ("fleet",  Subscribe, "agent.7.rx.g1.4",   false),
+    ("fleet",  Subscribe, "enrol.*",           false),
+    ("fleet",  Subscribe, ">",                 false),
     ("push",   Publish,   "agent.7.command",   true),
     ("push",   Publish,   "agent.7.rx.g1.4",   false),
     ("push",   Publish,   "_INBOX.x.y",        false),
@@ -105,7 +105,8 @@ async fn each_user_may_do_its_part_and_no_more() -> Result<()> {
 /// order, so a second act that is surely refused tells that the first was judged.
 async fn is_allowed(server: &NatsServer, user: &str, does: Does, subject: &str) -> Result<bool> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let client = agents_options(user)
+    let client = server
+        .options(user)?
         .event_callback(move |event| {
             if let Event::ServerError(error) = event {
                 let _ = tell.send(error.to_string());

@@ -64,6 +64,7 @@ impl Server {
             timeout: Duration::from_secs(600),
             published: Instant(0),
             deliver_until: Instant(0),
+            retry: None,
         };
         let (action, lane, decision) = match act {
             Act::Regroup(list) => {

@@ -67,7 +67,7 @@ impl Enrolments {
 }
 
 /// Whether it has the form of a user's public nkey: `U` and 55 characters of Base32.
-fn is_user_key(nkey: &str) -> bool {
+pub(crate) fn is_user_key(nkey: &str) -> bool {
     nkey.len() == 56 && nkey.starts_with('U') && nkey.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
 }
 

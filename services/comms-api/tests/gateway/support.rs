@@ -12,7 +12,7 @@ use muster_core::message::{Action, Command, Enrolled, HandOver, Recipient, Refus
 use muster_core::record::Agent;
 use muster_core::stamp::Stamp;
 use muster_runtime::Shell;
-use muster_testkit::{NatsServer, PATIENCE, eventually};
+use muster_testkit::{NatsServer, PATIENCE, ask_as, eventually};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub struct World {
     pub server: NatsServer,
     pub bus: NatsBroker,
-    /// The user `agent`, which all agents share.
+    /// The user `fleet`, which may act as every agent.
     pub agents: Client,
 }
 
@@ -46,12 +46,12 @@ impl World {
         let server = NatsServer::start().await?;
         let control = server.control().await?;
         topology::provision(&control, 1, false).await?;
-        Ok(Self { bus: NatsBroker::new(control), agents: server.agents("agent").await?, server })
+        Ok(Self { bus: NatsBroker::new(control), agents: server.agents("fleet").await?, server })
     }
 
     pub async fn gateway(&self) -> Result<Running> {
         let stop = CancellationToken::new();
-        let settings = ConnectionSettings::to(&self.server.url(), "comms-api")?;
+        let settings = ConnectionSettings::to(&self.server.url(), "comms-api")?.with_keys(self.server.keys().clone());
         let shell = Shell::connect("comms-api", &settings, stop.clone()).await?;
         let ready = shell.ready.clone();
         let task = tokio::spawn(muster_comms_api::run(shell));
@@ -59,10 +59,10 @@ impl World {
         Ok(Running { stop, task })
     }
 
-    /// Asks as an agent, and gives the answer as it is.
+    /// Asks as the agent that the subject names, and gives the answer as it is.
     pub async fn ask(&self, subject: &str, payload: impl Into<Bytes>) -> Result<Bytes> {
-        let asked = self.agents.request(subject.to_owned(), payload.into());
-        Ok(tokio::time::timeout(PATIENCE, asked).await??.payload)
+        let asker = subject.split('.').nth(1).unwrap_or_default();
+        ask_as(&self.agents, asker, subject, payload).await
     }
 
     pub async fn ask_for<T: DeserializeOwned>(&self, subject: &str, message: &impl Serialize) -> Result<T> {

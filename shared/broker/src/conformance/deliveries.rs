@@ -96,6 +96,39 @@ pub(super) async fn a_message_not_settled_comes_again(f: Fixture) -> Result<()> 
     f.nothing(&mut reader, Duration::from_millis(1500)).await
 }
 
+pub(super) async fn what_was_not_taken_is_handed_back_at_the_close(f: Fixture) -> Result<()> {
+    let bodies: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let mut reader = f.reader("close").await?;
+    let (tell, take) = futures::join!(
+        f.tell("close", &bodies),
+        // While they are on their way.
+        f.take(&mut reader, 10),
+    );
+    tell?;
+    let taken = take?;
+    reader.close().await;
+    for delivery in &taken {
+        delivery.settle.ack().await?;
+    }
+    let mut other = f.reader("close").await?;
+    let mut places: Vec<u64> = taken.iter().map(|delivery| delivery.place).collect();
+    while places.len() < bodies.len() {
+        for delivery in f.take(&mut other, 100).await? {
+            places.push(delivery.place);
+            delivery.settle.ack().await?;
+        }
+    }
+    places.sort_unstable();
+    places.dedup();
+    ensure!(places.len() == bodies.len(), "{} of {} came", places.len(), bodies.len());
+    f.nothing(&mut other, Duration::from_millis(500)).await?;
+    // One that has read nothing has nothing to hand back.
+    other.close().await;
+    f.reader("close").await?.close().await;
+    Ok(())
+}
+
 pub(super) async fn progress_puts_off_redelivery(f: Fixture) -> Result<()> {
     f.tell("progress", &["a"]).await?;
     let mut reader = f.reader("progress").await?;

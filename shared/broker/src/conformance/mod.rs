@@ -38,6 +38,8 @@ pub fn consumers() -> Vec<(&'static str, Value)> {
         of("order", 1000, 30),
         of("nak", 1000, 30),
         of("ack-wait", 1000, 1),
+        // Longer than any case waits: nothing comes again by itself.
+        of("close", 1000, 600),
         of("progress", 1000, 4),
         of("one", 1, 30),
     ];
@@ -78,6 +80,7 @@ const CASES: &[(&str, Case)] = cases![
     deliveries::messages_come_in_order_with_all_they_carry,
     deliveries::a_message_handed_back_comes_again,
     deliveries::a_message_not_settled_comes_again,
+    deliveries::what_was_not_taken_is_handed_back_at_the_close,
     deliveries::progress_puts_off_redelivery,
     deliveries::one_at_a_time_between_two_readers,
     deliveries::an_unknown_consumer_is_unavailable,

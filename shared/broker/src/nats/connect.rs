@@ -31,7 +31,7 @@ async fn connect_within(settings: &ConnectionSettings, limit: Duration) -> Resul
         match error.kind() {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => bail!(
                 "the NATS server at {shown} refuses the credentials: {error}. \
-                 Set NATS_CREDS, or NATS_USER and NATS_PASSWORD, or choose a context: nats context select"
+                 Set NATS_CREDS, NATS_NKEY, or NATS_USER and NATS_PASSWORD, or choose a context: nats context select"
             ),
             ConnectErrorKind::Tls => bail!("no TLS connection to {shown}: {error}. Is NATS_CA the server's authority?"),
             _ if tokio::time::Instant::now() >= deadline => bail!(
@@ -57,6 +57,7 @@ async fn options(settings: &ConnectionSettings) -> Result<ConnectOptions> {
             let unreadable = || format!("the nkey file {} cannot be read", file.display());
             options.nkey(tokio::fs::read_to_string(file).await.with_context(unreadable)?.trim().to_owned())
         }
+        Auth::Seed(seed) => options.nkey(seed.clone()),
     };
     if let Some(ca) = &settings.ca {
         options = options.add_root_certificates(ca.clone());
@@ -100,6 +101,7 @@ fn tell(connection: &str, event: &Event) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use muster_keys::Key;
     use muster_testkit::NatsServer;
 
     use super::*;
@@ -109,12 +111,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn as_control_and_as_a_user_of_the_agents_account() {
         let server = NatsServer::start().await.unwrap();
-        let settings = ConnectionSettings::to(&server.url(), "test").unwrap();
+        let settings = ConnectionSettings::to(&server.url(), "test").unwrap().with_keys(server.keys().clone());
         let control = connect(&settings).await.unwrap();
         async_nats::jetstream::new(control.clone()).query_account().await.unwrap();
         // Who listens as `control` is in another account: to an agents' user nobody is there.
         let _listener = control.subscribe("agent.001.command").await.unwrap();
-        let link = NatsLink::new(connect(&settings.agents_user("push")).await.unwrap()).await.unwrap();
+        let link = NatsLink::new(connect(&settings.as_user(Key::Push).unwrap()).await.unwrap()).await.unwrap();
         let pushed = link.push("001", "x".into(), muster_testkit::PATIENCE).await.unwrap();
         assert_eq!(pushed, Pushed::NoResponder);
 

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{PullConsumer, pull};
-use async_nats::jetstream::{self, AckKind, Message};
-use async_nats::{Client, Subject};
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{self, AckKind};
+use async_nats::{Client, Message, Subject};
 use async_trait::async_trait;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use muster_core::instant::Instant;
+use muster_telemetry::metrics;
 use tokio::task::unconstrained;
 
 use super::api::{bounded, jitter};
+use super::pull::Pull;
 use crate::{Deliveries, Delivery, Fault, Settle};
-
-/// A pull is renewed at least this often. For a consumer with one pinned reader it must stay below the consumer's
-/// `priority_timeout`, since a pull is the reader's sign of life.
-const PULL: Duration = Duration::from_secs(4);
-const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The reader of a consumer; it opens anew what breaks.
 pub(super) struct NatsDeliveries {
@@ -25,7 +22,7 @@ pub(super) struct NatsDeliveries {
     stream: String,
     consumer: PullConsumer,
     prefetch: usize,
-    messages: Option<pull::Stream>,
+    pull: Option<Pull>,
     /// Whether the last thing heard was an error, which was logged.
     broken: bool,
 }
@@ -36,48 +33,37 @@ impl NatsDeliveries {
         let jetstream = jetstream::new(client.as_ref().clone());
         let what = format!("consumer {name} of {stream}");
         let consumer = bounded(&what, jetstream.get_consumer_from_stream(name, stream)).await?;
-        Ok(Self {
-            client,
-            stream: stream.to_owned(),
-            consumer,
-            prefetch: prefetch.max(1),
-            messages: None,
-            broken: false,
-        })
+        Ok(Self { client, stream: stream.to_owned(), consumer, prefetch: prefetch.max(1), pull: None, broken: false })
     }
 
     fn name(&self) -> String {
         format!("consumer {} of {}", self.consumer.cached_info().name, self.stream)
     }
 
-    async fn pull(&self) -> Result<pull::Stream, Fault> {
-        let mut builder =
-            self.consumer.stream().max_messages_per_batch(self.prefetch).expires(PULL).heartbeat(HEARTBEAT);
-        if let Some(group) = self.consumer.cached_info().config.priority_groups.first() {
-            builder = builder.group(group);
-        }
-        bounded(&self.name(), builder.messages()).await
+    async fn open_pull(&self) -> Result<Pull, Fault> {
+        let info = self.consumer.cached_info();
+        let group = info.config.priority_groups.first().cloned();
+        Pull::open(self.client.clone(), &self.stream, &info.name, group, self.prefetch).await
     }
 
-    /// The next message; it opens the stream where there is none.
+    /// The next message; it opens the reader where there is none.
     async fn first(&mut self) -> Result<Message, Fault> {
         loop {
-            if self.messages.is_none() {
-                self.messages = Some(self.pull().await?);
+            if self.pull.is_none() {
+                self.pull = Some(self.open_pull().await?);
             }
-            let Some(messages) = self.messages.as_mut() else { continue };
-            let error = match messages.next().await {
-                Some(Ok(message)) => {
+            let Some(pull) = self.pull.as_mut() else { continue };
+            let error = match pull.next().await {
+                Ok(message) => {
                     if std::mem::take(&mut self.broken) {
                         tracing::info!(consumer = self.name(), "messages arrive again");
                     }
                     return Ok(message);
                 }
-                Some(Err(e)) => e.to_string(),
-                None => "the stream of messages has ended".to_owned(),
+                Err(error) => error,
             };
             // What was prefetched and not read yet is delivered again after the consumer's ack_wait.
-            self.messages = None;
+            self.pull = None;
             if !std::mem::replace(&mut self.broken, true) {
                 tracing::warn!(consumer = self.name(), error, "reading the consumer anew");
             }
@@ -89,17 +75,21 @@ impl NatsDeliveries {
         }
     }
 
-    fn delivery(&self, message: Message) -> Result<Delivery, Fault> {
+    /// A message, and how many the consumer still has to hand out.
+    fn delivery(&self, message: Message) -> Result<(Delivery, u64), Fault> {
         let unreadable = |e: &dyn std::fmt::Display| Fault::Unavailable(format!("{}: {e}", self.name()));
+        let context = jetstream::new(self.client.as_ref().clone());
+        let message = jetstream::Message { message, context };
         let info = message.info().map_err(|e| unreadable(&e))?;
-        let (place, delivery) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+        let (place, delivery, pending) =
+            (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1), info.pending);
         let at = Instant::from_offset(info.published);
         let message = message.message;
         let reply = message.reply.ok_or_else(|| unreadable(&"a message without a reply subject"))?;
         let headers = message.headers.iter().flat_map(|headers| headers.iter());
         let headers =
             headers.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string())));
-        Ok(Delivery {
+        let delivery = Delivery {
             subject: message.subject.to_string(),
             headers: headers.collect(),
             body: message.payload,
@@ -107,7 +97,8 @@ impl NatsDeliveries {
             at,
             delivery,
             settle: Box::new(NatsSettle { client: self.client.clone(), reply }),
-        })
+        };
+        Ok((delivery, pending))
     }
 }
 
@@ -116,21 +107,39 @@ impl Deliveries for NatsDeliveries {
     // May be dropped while it waits: between the first message and the return nothing waits.
     async fn next(&mut self, max: usize) -> Result<Option<Vec<Delivery>>, Fault> {
         let mut taken = vec![self.first().await?];
-        if let Some(messages) = self.messages.as_mut() {
-            while taken.len() < max {
-                // Unconstrained: the runtime's budget for a task would end it after some tens of messages. An error
-                // comes again or has passed by the next call.
-                match unconstrained(messages.next()).now_or_never() {
-                    Some(Some(Ok(message))) => taken.push(message),
-                    Some(Some(Err(_)) | None) => {
-                        self.messages = None;
+        if let Some(pull) = self.pull.as_mut() {
+            // Unconstrained: the runtime's budget for a task would end it after some tens of messages. An error comes
+            // again or has passed by the next call.
+            while taken.len() < max
+                && let Some(next) = unconstrained(pull.next()).now_or_never()
+            {
+                match next {
+                    Ok(message) => taken.push(message),
+                    Err(_) => {
+                        self.pull = None;
                         break;
                     }
-                    None => break,
                 }
             }
         }
-        taken.into_iter().map(|message| self.delivery(message)).collect::<Result<_, _>>().map(Some)
+        let mut lag = 0;
+        let taken = taken.into_iter().map(|message| self.delivery(message).inspect(|(_, pending)| lag = *pending));
+        let taken: Vec<Delivery> = taken.map(|read| read.map(|(delivery, _)| delivery)).collect::<Result<_, _>>()?;
+        let again = taken.iter().filter(|delivery| delivery.delivery > 1).count();
+        metrics::pulled(&self.stream, &self.consumer.cached_info().name, taken.len(), again, lag);
+        Ok(Some(taken))
+    }
+
+    async fn close(mut self: Box<Self>) {
+        let Some(pull) = self.pull.take() else { return };
+        let left = pull.close().await;
+        tracing::debug!(consumer = self.name(), messages = left.len(), "handed back to another reader");
+        for message in left {
+            let Some(reply) = message.reply else { continue };
+            if let Err(fault) = (NatsSettle { client: self.client.clone(), reply }).nak(Duration::ZERO).await {
+                return tracing::warn!(consumer = self.name(), %fault, "messages come again when their time is up");
+            }
+        }
     }
 }
 

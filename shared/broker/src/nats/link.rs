@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, Message, StatusCode};
+use async_nats::{Client, HeaderMap, Message, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use muster_telemetry::metrics::OpenPush;
+use muster_telemetry::trace::Origin;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
@@ -66,9 +68,15 @@ impl NatsLink {
             return Err(Fault::Refused(format!("{} bytes for agent {agent} are too many", message.len())));
         }
         let subject = format!("agent.{agent}.command");
-        match reply {
-            Some(reply) => bounded(&subject, self.client.publish_with_reply(subject.clone(), reply, message)).await,
-            None => bounded(&subject, self.client.publish(subject.clone(), message)).await,
+        let (client, to) = (&self.client, subject.clone());
+        match (reply, Origin::current().header()) {
+            (Some(reply), Some((name, value))) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(name, value);
+                bounded(&subject, client.publish_with_reply_and_headers(to, reply, headers, message)).await
+            }
+            (Some(reply), None) => bounded(&subject, client.publish_with_reply(to, reply, message)).await,
+            (None, _) => bounded(&subject, client.publish(to, message)).await,
         }
     }
 }
@@ -97,6 +105,7 @@ impl Link for NatsLink {
         let (answer, answered) = oneshot::channel();
         let push = Push { agent: agent.to_owned(), answer };
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(slot.number, push);
+        let _open = OpenPush::begin();
         self.send(agent, Some(format!("agent.{agent}.rx.{}.{}", self.gateway, slot.number)), message).await?;
         match tokio::time::timeout(wait, answered).await {
             Ok(Ok(pushed)) => Ok(pushed),

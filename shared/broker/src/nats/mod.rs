@@ -8,6 +8,7 @@ mod deliveries;
 mod link;
 mod multi;
 mod publish;
+mod pull;
 mod read;
 mod scan;
 mod settings;
@@ -51,12 +52,16 @@ impl NatsBroker {
 #[async_trait]
 impl Broker for NatsBroker {
     async fn commit(&self, stream: &str, writes: Vec<Write>) -> Result<u64, Fault> {
-        match writes.as_slice() {
+        let stored = match writes.as_slice() {
             [] => Err(Fault::Refused("a batch of nothing".into())),
             [one] if one.check.is_none() => publish::single(&self.client, stream, one).await,
             many if many.len() > MAX_BATCH => Err(Fault::Refused(format!("a batch of {} messages", many.len()))),
             many => self.writers.commit(&self.client, stream, many).await,
+        };
+        if stored.is_ok() {
+            muster_telemetry::metrics::committed(stream, writes.len());
         }
+        stored
     }
 
     async fn publish(&self, stream: &str, writes: Vec<Write>) -> Result<(), Fault> {

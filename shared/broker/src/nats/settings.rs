@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use async_nats::ServerAddr;
+use muster_keys::{Key, Keys};
 
 use super::context::Context;
 
 const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
-/// The password of the agents' account in `nats/server.conf`, which is for loopback only.
-const LOOPBACK: &str = "loopback";
 
 /// Who connects where. It holds secrets and so has no `Debug`.
 #[derive(Clone)]
@@ -22,6 +21,7 @@ pub struct ConnectionSettings {
     /// Certificate and key, PEM files.
     pub(super) certificate: Option<(PathBuf, PathBuf)>,
     pub(super) inbox_prefix: Option<String>,
+    keys: Keys,
 }
 
 #[derive(Clone, PartialEq)]
@@ -34,6 +34,8 @@ pub(super) enum Auth {
     Creds(PathBuf),
     /// A file that holds a seed.
     Nkey(PathBuf),
+    /// A seed.
+    Seed(String),
 }
 
 /// Credentials as variables and contexts name them.
@@ -111,17 +113,29 @@ impl ConnectionSettings {
             ca: or("NATS_CA", &context.ca).map(path),
             certificate,
             inbox_prefix: given(&context.inbox_prefix),
+            keys: Keys::from_environment(),
             servers,
         })
     }
 
-    /// The same server, as a user of the agents' account: `push`, `answer` or `agent`. The password is in
-    /// `MUSTER_PUSH_PASSWORD` and so on; else it is the one of the loopback configuration.
+    /// The same with other keys than those that the variables name.
     #[must_use]
-    pub fn agents_user(&self, user: &str) -> Self {
-        let password = variable(&format!("MUSTER_{}_PASSWORD", user.to_uppercase()));
-        let auth = Auth::Password(user.to_owned(), password.unwrap_or_else(|| LOOPBACK.to_owned()));
-        Self { name: format!("{} ({user})", self.name), auth, inbox_prefix: None, ..self.clone() }
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// The keys of the server's own users.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The same server, as one of its own users.
+    ///
+    /// # Errors
+    /// When the user's seed is not to be had; the text says where it was looked for.
+    pub fn as_user(&self, key: Key) -> Result<Self> {
+        let auth = Auth::Seed(self.keys.pair(key)?.seed()?);
+        Ok(Self { name: format!("{} ({})", self.name, key.name()), auth, inbox_prefix: None, ..self.clone() })
     }
 
     /// Where it connects, without credentials.

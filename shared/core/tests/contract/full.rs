@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use muster_core::chain::{FORMAT, Frozen, Page, Paged, Planned, Stored};
+use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::instant::Instant;
 use muster_core::lane::Lane;
@@ -17,10 +18,10 @@ use muster_core::plan::{Change, Plan};
 use muster_core::problem::Problem;
 use muster_core::record::{Agent, Content, Entry, Group, Life, Reported};
 use muster_core::stamp::Stamp;
-use muster_core::status::{Counts, State};
+use muster_core::status::{Counts, State, Status};
 use muster_core::summary::{Stop, StopKind, Summary};
 use muster_core::target::Target;
-use muster_core::task::Envelope;
+use muster_core::task::{Envelope, Retry};
 use serde_json::json;
 
 /// All variants without data of an enum; a missing one does not compile.
@@ -78,7 +79,7 @@ fn targets() -> Vec<Target> {
         Target::Groups(listed(&["web", "db.eu"])),
         Target::All,
         Target::Query("os = linux".into()),
-        Target::Failures("t0-17".into()),
+        Target::Failures("t0-17".into(), vec![Status::Failure, Status::Cancelled]),
         Target::Servers(Vec::new()),
         Target::Servers(listed(&["node-1"])),
     ];
@@ -87,11 +88,23 @@ fn targets() -> Vec<Target> {
     leaves.push(any);
     for target in &leaves {
         match target {
-            Target::Agents(_) | Target::Groups(_) | Target::All | Target::Query(_) | Target::Failures(_) => {}
+            Target::Agents(_) | Target::Groups(_) | Target::All | Target::Query(_) | Target::Failures(..) => {}
             Target::Servers(_) | Target::Any(_) | Target::Without(..) => {}
         }
     }
     leaves
+}
+
+pub fn dead_letter() -> DeadLetter {
+    DeadLetter {
+        stream: "RESULTS".into(),
+        place: u64::MAX,
+        subject: text(),
+        reason: text(),
+        body: "/w==".into(),
+        base64: true,
+        size: u64::MAX,
+    }
 }
 
 pub fn envelopes() -> Vec<Envelope> {
@@ -104,6 +117,7 @@ pub fn envelopes() -> Vec<Envelope> {
         version: Some(text()),
         timeout: Some(600),
         deliver_until: Some("7d".into()),
+        retry: Some(Retry { of: "t0-17".into(), status: vec![Status::Failure] }),
     };
     targets().into_iter().map(of).collect()
 }

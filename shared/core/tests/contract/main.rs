@@ -9,6 +9,7 @@ mod tasks;
 use std::collections::BTreeSet;
 
 use muster_core::chain::{Frozen, Paged, Planned, Stored};
+use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
@@ -50,6 +51,7 @@ fn rows() -> Vec<Row> {
         row::<Summary>("summary", full::summaries()),
         row::<Fact>("fact", full::facts()),
         row::<StoredResult>("stored-result", full::stored_results()),
+        row::<DeadLetter>("dead-letter", vec![full::dead_letter()]),
         row::<Agent>("agent", vec![full::agent()]),
         row::<Group>("group", full::groups()),
         row::<Reported>("reported", vec![full::reported()]),

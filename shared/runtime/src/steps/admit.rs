@@ -9,6 +9,7 @@ use muster_core::stamp::Stamp;
 use muster_core::status::State;
 use muster_core::summary::Summary;
 use muster_core::task::{Envelope, Task, TaskType, client_id, parse_json, place_id};
+use muster_telemetry::metrics;
 use serde_json::Value;
 
 use super::Context;
@@ -116,6 +117,17 @@ async fn reject_duplicate(
     let errors =
         vec![Problem::new("id-taken", "/id", message).hint("choose another id, or publish the same bytes again")];
     let place = place_id(arrival.order);
-    create(context, &Summary::rejected(place, arrival.kind, arrival.order, digest, arrival.at, errors)).await?;
+    let summary = Summary::rejected(place, arrival.kind, arrival.order, digest, arrival.at, errors);
+    if create(context, &summary).await?.is_none() {
+        // Nobody else tells of this end.
+        let kind = summary.task_type().map_or("_OTHER", TaskType::name);
+        metrics::task_ended(kind, summary.state.name(), context.clock.now().since(arrival.at));
+    }
     Ok(Admission::Done)
+}
+
+/// The summary of a task, from the leader.
+pub(super) async fn summary(context: &Context, id: &str) -> Result<Option<Summary>, Fault> {
+    let entry = context.bus.get(&kv::stream(TASKS), &kv::subject(TASKS, id)).await?;
+    entry.and_then(|e| e.body).map(|body| decode(TASKS, id, &body)).transpose()
 }

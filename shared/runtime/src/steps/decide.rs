@@ -188,6 +188,9 @@ fn decide(job: &Job<'_>, plan: &Plan, agent: &Agent) -> Outcome {
             return Outcome::Mine;
         }
     }
+    if let Some(retry) = &job.task.retry {
+        return Outcome::Decision(super::retry::decide(retry, plan, agent));
+    }
     match &job.bound {
         Ok(bound) => Outcome::Decision(bound.decide(plan, agent)),
         Err(_) => Outcome::Decision(Decision::Skipped("the task cannot be read".into())),

@@ -11,7 +11,9 @@ mod finish;
 mod freeze;
 mod plan;
 mod publish;
+mod rehearse;
 mod resolve;
+mod retry;
 mod stop;
 mod supersede;
 mod tell;
@@ -25,9 +27,13 @@ use muster_core::function::Bound;
 use muster_core::message::Command;
 use muster_core::plan::Plan;
 use muster_core::task::Task;
+use muster_telemetry::metrics;
+use muster_telemetry::trace::step;
 
 pub use admit::{Admission, Arrival, admit};
 pub use chain::{AGENTS, Chain};
+pub use rehearse::{Rehearsal, rehearse};
+pub use resolve::partition;
 use stop::tell_stop;
 pub use stop::{StopOutcome, stop, tell_from_chain};
 pub use tell::fact;
@@ -70,7 +76,7 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
     // 2 Plan. A small task is frozen and decided in the same batch.
     let (planned, chain) = match chain.plan {
         Some(ref planned) => (planned.clone(), chain),
-        None => plan::plan(job).await?,
+        None => step("plan", plan::plan(job)).await?,
     };
     let plan = match planned {
         Planned::Plan(plan) => *plan,
@@ -78,15 +84,15 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
         Planned::Stop(reason) => return tell_stop(job.context, &job.task.id, reason, None, false).await,
     };
     // 3 Freeze.
-    let Some(recipients) = freeze::freeze(job, &plan, &chain).await? else {
+    let Some(recipients) = step("freeze", freeze::freeze(job, &plan, &chain)).await? else {
         return stop::tell_from_chain(job.context, &job.task.id).await;
     };
     // 4 Decide, and beside it what follows from the page before: 5 publish, 6 supersede, 7 tell.
     let mut pages = decide::Pages::resume(job, &plan, &recipients, &chain);
-    let mut page = pages.next().await?;
+    let mut page = step("decide", pages.next()).await?;
     while let Some((n, decision)) = page {
-        let follow = follow(job, &plan, n, decision);
-        let (followed, next) = futures::join!(follow, pages.next());
+        let follow = follow(job, &plan, recipients.len(), n, decision);
+        let (followed, next) = futures::join!(follow, step("decide", pages.next()));
         followed?;
         page = next?;
     }
@@ -94,15 +100,16 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
 }
 
 /// What follows from a page.
-async fn follow(job: &Job<'_>, plan: &Plan, n: u32, decided: Decided) -> Result<(), Fault> {
+async fn follow(job: &Job<'_>, plan: &Plan, recipients: u64, n: u32, decided: Decided) -> Result<(), Fault> {
     match decided.page {
         Paged::Stop(_) => stop::tell_from_chain(job.context, &job.task.id).await,
         Paged::Page(page) => {
-            publish::publish(job, plan, &page, decided.commands).await?;
+            publish::publish(job, plan, recipients, &page, decided.commands).await?;
             supersede::supersede(job, &page).await?;
             if page.last {
                 // Before the last page is told: the task ends with that, and whoever comes later finds it ended.
                 finish::finish(job, plan).await?;
+                metrics::decided(job.task.kind.name(), job.context.clock.now().since(job.task.published));
             }
             tell::page(job, n).await
         }

@@ -13,7 +13,7 @@ use muster_core::problem::{Problem, Refusal};
 use muster_core::record::Group;
 use muster_core::target::Target;
 
-use super::{AGENTS, Chain, Job, decide, freeze, resolve};
+use super::{AGENTS, Chain, Job, decide, freeze, resolve, retry};
 
 /// A task that names at most this many agents is planned, frozen and decided in one batch.
 const SMALL: usize = 64;
@@ -23,6 +23,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
     for attempt in 1.. {
         let mut txn = Txn::new(&job.context.bus, AGENTS);
         let planned = stage(job, &mut txn).await?;
+        store(job, &planned).await?;
         txn.put_json(&key::plan(&job.task.id), &Stored::new(job.delivery, planned.clone()))?;
         let mut chain = Chain { plan: Some(planned.clone()), delivery: job.delivery, ..Chain::default() };
         if let Planned::Plan(plan) = &planned
@@ -60,7 +61,8 @@ async fn whole(job: &Job<'_>, plan: &Plan, txn: &mut Txn, chain: &mut Chain) -> 
     Ok(())
 }
 
-async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault> {
+/// Decides about the whole, with the changes in the batch.
+pub(super) async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault> {
     let bound = match &job.bound {
         Ok(bound) => *bound,
         Err(errors) => return Ok(Planned::Refused { errors: errors.clone() }),
@@ -68,6 +70,9 @@ async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault> {
     let problems = job.task.target.as_ref().map(|t| t.problems("/target")).unwrap_or_default();
     if !problems.is_empty() {
         return Ok(Planned::Refused { errors: problems });
+    }
+    if let Some(retry) = &job.task.retry {
+        return retry::plan(job, retry).await;
     }
     let reads = reads(bound, txn).await?;
     let mut plan = match bound.plan(&reads) {
@@ -85,13 +90,18 @@ async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault> {
         plan.on_stop.clear();
         return Ok(Planned::Plan(Box::new(plan)));
     }
-    for body in std::mem::take(&mut plan.bodies) {
-        // Before the batch that points to it; stored again, it is the same content under the same key.
+    Ok(Planned::Plan(Box::new(plan)))
+}
+
+/// Stores the contents that a plan points to: before its batch. Stored again, a content is the same under the same key.
+async fn store(job: &Job<'_>, planned: &Planned) -> Result<(), Fault> {
+    let Planned::Plan(plan) = planned else { return Ok(()) };
+    for body in &plan.bodies {
         let key = format!("{}.{}", escape(&body.name), digest(body.content.as_bytes()));
-        let write = Write::new(kv::subject(&body.bucket, &key), body.content);
+        let write = Write::new(kv::subject(&body.bucket, &key), body.content.clone());
         job.context.bus.publish(&kv::stream(&body.bucket), vec![write]).await?;
     }
-    Ok(Planned::Plan(Box::new(plan)))
+    Ok(())
 }
 
 /// What is found at the keys that the function declares.

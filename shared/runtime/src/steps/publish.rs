@@ -8,6 +8,8 @@ use muster_core::desired::command;
 use muster_core::message::Command;
 use muster_core::plan::Plan;
 use muster_core::record::{Agent, agent_id};
+use muster_telemetry::metrics;
+use muster_telemetry::trace::{self, Origin};
 
 use super::{AGENTS, Job};
 
@@ -17,10 +19,11 @@ const COMMANDS: &str = "COMMANDS";
 const RUNS: &str = "RUNS";
 
 /// Publishes the commands of a page. `commands` are those that this copy has just decided; a page that was found in
-/// the chain is rebuilt from the records.
+/// the chain is rebuilt from the records. The task has so many `recipients`.
 pub(super) async fn publish(
     job: &Job<'_>,
     plan: &Plan,
+    recipients: u64,
     page: &Page,
     commands: Option<Vec<Command>>,
 ) -> Result<(), Fault> {
@@ -33,18 +36,26 @@ pub(super) async fn publish(
         None => rebuild(job, plan, page).await?,
     };
     let token = plan.lane.as_ref().map_or_else(|| format!("run.{}", job.task.id), |lane| format!("set.{lane}"));
-    let writes = commands.iter().map(|command| {
-        Ok(Write::new(format!("commands.agent.{}.{token}", command.target.id), encode(command)?).ttl(left))
-    });
-    let writes: Vec<Write> = writes.collect::<Result<_, Fault>>()?;
-    if plan.lane.is_some() {
-        return job.context.bus.publish(COMMANDS, writes).await;
-    }
-    // All in one batch, or "exists" would not mean that all of the page exist.
-    match job.context.bus.commit(RUNS, writes).await {
-        Ok(_) | Err(Fault::Exists) => Ok(()),
-        Err(fault) => Err(fault),
-    }
+    let stream = if plan.lane.is_some() { COMMANDS } else { RUNS };
+    let store = async {
+        let origin = Origin::for_recipients(recipients);
+        let writes = commands.iter().map(|command| {
+            let subject = format!("commands.agent.{}.{token}", command.target.id);
+            Ok(Write::new(subject, encode(command)?).ttl(left).origin(&origin))
+        });
+        let writes: Vec<Write> = writes.collect::<Result<_, Fault>>()?;
+        if plan.lane.is_some() {
+            return job.context.bus.publish(stream, writes).await;
+        }
+        // All in one batch, or "exists" would not mean that all of the page exist.
+        match job.context.bus.commit(stream, writes).await {
+            Ok(_) | Err(Fault::Exists) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    };
+    trace::publish(stream, commands.len(), store).await?;
+    metrics::commands_published(job.task.kind.name(), commands.len());
+    Ok(())
 }
 
 /// The commands of a page that an earlier delivery, or another copy, has decided. Where a newer task has set the lane

@@ -35,7 +35,7 @@ async fn leaf(context: &Context, leaf: &Target) -> Result<Numbers, Fault> {
             sets[0].minus(&sets[1])
         }
         Target::Query(text) => query(context, text).await?,
-        Target::Failures(task) => failures(context, task).await?,
+        Target::Failures(task, status) => failures(context, task, status).await?,
         Target::Servers(_) | Target::Any(_) | Target::Without(..) => Numbers::new(),
     })
 }
@@ -119,8 +119,22 @@ async fn query(context: &Context, text: &str) -> Result<Numbers, Fault> {
     Ok(found)
 }
 
-/// The recipients of a task that are in failure, timeout or expired now.
-async fn failures(context: &Context, task: &str) -> Result<Numbers, Fault> {
+/// The recipients of a task that have one of these statuses now; failure, timeout or expired when none is named.
+async fn failures(context: &Context, task: &str, wanted: &[Status]) -> Result<Numbers, Fault> {
+    let wanted = if wanted.is_empty() { &[Status::Failure, Status::Timeout, Status::Expired] } else { wanted };
+    let (_, partition) = partition(context, task).await?;
+    let mut found = Numbers::new();
+    for numbers in wanted.iter().filter_map(|status| partition.get(status)) {
+        found.union_with(numbers);
+    }
+    Ok(found)
+}
+
+/// What is known of a task's recipients: the facts, and who has which status.
+///
+/// # Errors
+/// [`Fault::Unavailable`].
+pub async fn partition(context: &Context, task: &str) -> Result<(Facts, BTreeMap<Status, Numbers>), Fault> {
     let filter = kv::subject("sets", &format!("{task}.>"));
     let subjects = context.bus.list(&kv::stream("sets"), &filter).await?;
     let mut facts = Facts::default();
@@ -132,9 +146,5 @@ async fn failures(context: &Context, task: &str) -> Result<Numbers, Fault> {
     let filter = kv::subject(AGENTS, &format!("recipients.{task}.*"));
     let subjects = context.bus.list(&kv::stream(AGENTS), &filter).await?;
     let partition = facts.partition(&union(sets(context, AGENTS, &subjects).await?));
-    let mut failed = Numbers::new();
-    for status in [Status::Failure, Status::Timeout, Status::Expired] {
-        failed.union_with(partition.get(&status).unwrap_or(&Numbers::new()));
-    }
-    Ok(failed)
+    Ok((facts, partition))
 }

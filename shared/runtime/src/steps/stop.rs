@@ -1,7 +1,7 @@
 //! Stop: cancel, park, restore. To stop a task is to create its next decision first; it works whether or not the
 //! task's function runs.
 
-use muster_broker::{Fault, Txn, decode, kv};
+use muster_broker::{Fault, Txn};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
 use muster_core::fact::Fact;
 use muster_core::plan::Plan;
@@ -9,7 +9,7 @@ use muster_core::status::State;
 use muster_core::summary::{Stop, Summary};
 use muster_core::task::Task;
 
-use super::admit::TASKS;
+use super::admit::summary;
 use super::{AGENTS, Chain, Context, plan::group_key, tell};
 
 /// What a stop came to.
@@ -102,6 +102,7 @@ fn nobody(summary: &Summary) -> Task<()> {
         timeout: std::time::Duration::ZERO,
         published: summary.created,
         deliver_until: summary.deliver_until,
+        retry: None,
     }
 }
 
@@ -122,9 +123,4 @@ pub async fn tell_from_chain(context: &Context, id: &str) -> Result<(), Fault> {
 /// [`Fault::Unavailable`].
 pub async fn tell_stop(context: &Context, id: &str, stop: Stop, after: Option<u32>, edge: bool) -> Result<(), Fault> {
     tell::fact(context, id, &Fact::Stopped { stop, after, edge }).await
-}
-
-async fn summary(context: &Context, id: &str) -> Result<Option<Summary>, Fault> {
-    let entry = context.bus.get(&kv::stream(TASKS), &kv::subject(TASKS, id)).await?;
-    entry.and_then(|e| e.body).map(|body| decode(TASKS, id, &body)).transpose()
 }

@@ -3,6 +3,7 @@
 use muster_broker::{Fault, Write, encode};
 use muster_core::chain::Planned;
 use muster_core::fact::Fact;
+use muster_telemetry::trace::Origin;
 
 use super::{Context, Job};
 
@@ -17,9 +18,9 @@ pub async fn fact(context: &Context, task: &str, fact: &Fact) -> Result<(), Faul
     context.bus.publish(RESULTS, vec![write(task, fact)?]).await
 }
 
-/// The message that tells a fact.
+/// The message that tells a fact; it carries the current trace.
 pub(super) fn write(task: &str, fact: &Fact) -> Result<Write, Fault> {
-    Ok(Write::new(format!("facts.{task}"), encode(fact)?))
+    Ok(Write::new(format!("facts.{task}"), encode(fact)?).origin(&Origin::current()))
 }
 
 /// Tells that a task ended with its plan.

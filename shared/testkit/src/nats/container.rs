@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use testcontainers::{
-    ContainerAsync, CopyDataSource, GenericImage, ImageExt,
+    ContainerAsync, ContainerRequest, CopyDataSource, GenericImage, ImageExt,
     bollard::query_parameters::KillContainerOptionsBuilder,
     core::{IntoContainerPort, client::docker_client_instance},
     runners::AsyncRunner,
 };
 
-use super::{VERSION, root};
+use super::{VERSION, Variables, root};
 
 const IMAGE: &str = "nats";
 
@@ -16,9 +16,9 @@ const IMAGE: &str = "nats";
 pub(super) struct Container(Box<ContainerAsync<GenericImage>>);
 
 impl Container {
-    pub(super) async fn start(port: u16) -> Result<Self> {
+    pub(super) async fn start(port: u16, variables: Variables) -> Result<Self> {
         let configuration = std::fs::read(root().join("nats/server.conf"))?;
-        let container = GenericImage::new(IMAGE, VERSION)
+        let image = GenericImage::new(IMAGE, VERSION)
             .with_copy_to("/nats.conf", CopyDataSource::Data(configuration))
             .with_cmd(["-c", "/nats.conf", "-a", "0.0.0.0", "-sd", "/data"])
             .with_label("muster", "testkit")
@@ -29,9 +29,10 @@ impl Container {
                 for binding in bindings.flatten().flatten() {
                     binding.host_ip = Some("127.0.0.1".to_owned());
                 }
-            })
-            .start()
-            .await?;
+            });
+        let with =
+            |image: ContainerRequest<GenericImage>, (name, value): (String, String)| image.with_env_var(name, value);
+        let container = variables.into_iter().fold(image, with).start().await?;
         Ok(Self(Box::new(container)))
     }
 

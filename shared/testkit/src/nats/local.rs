@@ -5,21 +5,22 @@ use std::{process::Command, time::Duration};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use super::root;
+use super::{Variables, root};
 use crate::process::{Process, Signal};
 
 #[derive(Debug)]
 pub(super) struct Local {
     port: u16,
+    variables: Variables,
     // Before the store: the process ends first.
     process: Process,
     store: TempDir,
 }
 
 impl Local {
-    pub(super) fn start(port: u16) -> Result<Self> {
+    pub(super) fn start(port: u16, variables: Variables) -> Result<Self> {
         let store = tempfile::tempdir()?;
-        Ok(Self { port, process: spawn(port, &store)?, store })
+        Ok(Self { port, process: spawn(port, &variables, &store)?, variables, store })
     }
 
     pub(super) fn kill(&mut self) -> Result<()> {
@@ -37,7 +38,7 @@ impl Local {
         if self.process.is_running()? {
             self.stop().await?;
         }
-        self.process = spawn(self.port, &self.store)?;
+        self.process = spawn(self.port, &self.variables, &self.store)?;
         Ok(())
     }
 
@@ -47,7 +48,7 @@ impl Local {
     }
 }
 
-fn spawn(port: u16, store: &TempDir) -> Result<Process> {
+fn spawn(port: u16, variables: &Variables, store: &TempDir) -> Result<Process> {
     let fetched = root().join(".tools/bin/nats-server");
     let mut command = match fetched.is_file() {
         true => Command::new(fetched),
@@ -58,6 +59,7 @@ fn spawn(port: u16, store: &TempDir) -> Result<Process> {
         .arg(root().join("nats/server.conf"))
         .args(["-a", "127.0.0.1", "-p", &port.to_string()])
         .arg("-sd")
-        .arg(store.path());
+        .arg(store.path())
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     Process::start(command).map_err(|error| error.context("run deploy/get-nats-server"))
 }

@@ -1,0 +1,80 @@
+//! Closes the connections of agents that are gone, and looks again until none stands: one that was admitted just before
+//! the agent was deleted may be about to appear.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use muster_broker::Clock;
+use muster_core::instant::Instant;
+use muster_core::numbers::Numbers;
+use muster_core::record::agent_id;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::connections;
+
+/// For so long after its last connection was seen an agent is looked for: longer than the server waits for the callout.
+const WATCHED: Duration = Duration::from_secs(7);
+/// Between two looks; it doubles up to the longest.
+const PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Cuts agents off.
+#[derive(Clone)]
+pub struct CutOff(mpsc::UnboundedSender<Numbers>);
+
+impl CutOff {
+    /// Starts it over a connection to the system account; it works until the token is cancelled.
+    pub fn start(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move { stop.run_until_cancelled(work(client, clock, receiver)).await });
+        Self(sender)
+    }
+
+    /// Closes all connections of these agents, on every server, now and until none has appeared for some seconds. The
+    /// records must say already that they are gone.
+    pub fn cut_off(&self, agents: Numbers) {
+        let _ = self.0.send(agents);
+    }
+}
+
+async fn work(client: Client, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedReceiver<Numbers>) {
+    // Who is looked for, until when.
+    let mut watched: BTreeMap<u32, Instant> = BTreeMap::new();
+    let mut pause = PAUSE;
+    loop {
+        let news = if watched.is_empty() {
+            asked.recv().await
+        } else {
+            tokio::select! { news = asked.recv() => news, () = clock.sleep(pause) => Some(Numbers::new()) }
+        };
+        let Some(mut news) = news else { return };
+        while let Ok(more) = asked.try_recv() {
+            news.union_with(&more);
+        }
+        pause = if news.is_empty() { (2 * pause).min(LONGEST_PAUSE) } else { PAUSE };
+        let now = clock.now();
+        watched.extend(news.iter().map(|agent| (agent, now.plus(WATCHED))));
+        match look(&client, &watched.keys().copied().collect()).await {
+            Ok(closed) => {
+                let again = clock.now().plus(WATCHED);
+                watched.retain(|_, until| *until > now);
+                watched.extend(closed.iter().map(|agent| (agent, again)));
+            }
+            // They stay watched: whoever cannot be looked for may be connected.
+            Err(why) => tracing::warn!(why, agents = watched.len(), "deleted agents cannot be cut off; trying again"),
+        }
+    }
+}
+
+/// Closes what stands; gives whose it was.
+async fn look(client: &Client, agents: &Numbers) -> Result<Numbers, String> {
+    let found = connections::of(client, agents).await?;
+    for connection in &found {
+        connections::close(client, connection).await?;
+        tracing::info!(agent = agent_id(connection.agent), "the connection of a deleted agent was closed");
+    }
+    Ok(found.iter().map(|connection| connection.agent).collect())
+}
