@@ -132,10 +132,10 @@ async fn a_configuration_survives_a_crash_at_each_write() -> Result<()> {
         let summary = system.ended(&format!("config-{n}")).await;
         assert_eq!((summary.state, summary.counts.success), (State::Succeeded, u64::from(AGENTS)), "{summary:?}");
         let group: Group = system.read("agents", "gmeta.default").await?.unwrap();
-        assert_eq!(group.contents["config"].revision, n as u64 + 1);
+        assert_eq!(group.contents[&Lane::of("config")].revision, n as u64 + 1);
         for agent in system.records().await? {
             let entry = agent.lanes.values().find(|entry| entry.digest.is_some()).unwrap();
-            assert_eq!(entry.digest.as_ref(), Some(&group.contents["config"].digest));
+            assert_eq!(entry.digest.as_ref(), group.contents[&Lane::of("config")].digest.as_ref());
         }
         Ok(())
     })

@@ -78,7 +78,7 @@ async fn who_joins_or_leaves_while_a_configuration_changes_ends_with_the_right_o
         assert_eq!(summary.counts.total(), summary.recipients.unwrap());
     }
     let group: Group = system.read("agents", "gmeta.a").await?.unwrap();
-    let newest = &group.contents["config"];
+    let newest = &group.contents[&Lane::of("config")];
     let lane = Lane::config("a");
     let mut members = 0;
     for agent in system.records().await? {

@@ -1,6 +1,7 @@
 //! The agent: a program with a root directory of its own.
 
 mod enrol;
+mod jobs;
 mod session;
 mod timer;
 mod token;
@@ -16,15 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::token::TokenSource;
 
+use self::jobs::Jobs;
 use self::session::Session;
-use self::worker::Worker;
+use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Identity, Root};
 use crate::link::{Access, Secret};
 use crate::rules::{About, Core};
-
-/// The edge commands that this agent can carry out: none yet.
-const ACTIONS: &[&str] = &[];
 
 /// What an agent is told when it is started.
 #[derive(Debug, Clone)]
@@ -52,11 +51,12 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let root = root.with_context(|| format!("the directory {} cannot be used", settings.root.display()))?;
     // The ledger is the lock of the directory: it comes before everything else.
     let (ledger, state) = DiskLedger::open(&root.ledger())?;
-    let mut core = Core::start(state, ledger, ACTIONS)?;
+    let mut core = Core::start(state, ledger, ABILITIES)?;
     let mut identity = Identity::open(&root)?;
     let about = About {
         version: env!("CARGO_PKG_VERSION").into(),
         os: std::env::consts::OS.into(),
+        arch: std::env::consts::ARCH.into(),
         labels: settings.labels.clone(),
     };
     let mut configurator = Configurator::start(root.clone()).map_err(|why| anyhow!(why))?;
@@ -84,7 +84,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
     let (told, connected) = unbounded_channel();
     let client = access(None).connect(&enrolment.id, Some(told)).await?;
-    let worker = Worker { core, configurator, client, root, identity, enrolment };
+    let worker = Worker { core, configurator, client, root, identity, enrolment, jobs: Jobs::new() };
     Session::new(worker, about, connected).run(stop).await
 }
 

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use async_nats::Client;
-use muster_core::message::{BodyAnswer, HandOver};
+use muster_core::lane::Lane;
+use muster_core::message::{BodyAnswer, HandOver, Outcome};
 use muster_core::names::agent_name_fault;
+use serde_json::{Value, json};
 
-use super::ACTIONS;
+use super::jobs::{Jobs, Said};
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::link::ask;
-use crate::rules::outcome::{UNKNOWN, outcome};
-use crate::rules::{Core, InForce, Step};
+use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
+use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
+
+/// What this agent can carry out.
+pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[] };
 
 /// The agent's rules, and the hands that carry them out.
 pub struct Worker {
@@ -21,6 +26,7 @@ pub struct Worker {
     pub root: Root,
     pub identity: Identity,
     pub enrolment: Enrolment,
+    pub jobs: Jobs,
 }
 
 impl Worker {
@@ -38,55 +44,102 @@ impl Worker {
         if let Some(name) = hand_over.name {
             self.rename(name)?;
         }
-        let mut changed = false;
         for command in hand_over.commands {
             let (task, action) = (command.request_id.clone(), command.action.name.clone());
-            match self.core.take(command)? {
-                Step::Nothing => {}
-                Step::Sync => sync = true,
-                Step::Run { .. } => {
-                    debug_assert!(ACTIONS.contains(&action.as_str()), "only what is in the table is started");
-                    self.core.finished(&task, outcome(UNKNOWN, format!("unknown command: {action}")))?;
-                }
-                Step::Set(target) => {
-                    if let Err(why) = self.fetch(&target.state, &hand_over.bodies).await {
-                        tracing::warn!(task, action, %why, "a content is not to be had now; it is asked for again");
-                        sync = true;
-                        continue;
+            for step in self.core.take(command)? {
+                sync |= match step {
+                    Step::Set(target) => self.set(&task, &action, target, &hand_over.bodies).await?,
+                    Step::Lane(single) => self.lane(single).await?,
+                    Step::Run { task, action, .. } => {
+                        self.core.finished(&task, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
+                        false
                     }
-                    let before = self.core.state().in_force.clone();
-                    let done = self.configurator.put(&target.state, &before).await;
-                    match &done {
-                        Ok(()) => tracing::info!(task, action, groups = ?target.state.groups, "in force"),
-                        Err(why) => tracing::warn!(task, action, why = why.message, "the last good one stays in force"),
-                    }
-                    sync |= self.core.set(target, done)?;
-                    changed = true;
-                }
+                    Step::Sync => true,
+                };
             }
-        }
-        if changed {
-            self.configurator.tidy(self.core.state());
         }
         Ok(sync)
     }
 
-    /// Sees to it that the contents of a state are on disk: they are there, came along, or are asked for.
-    async fn fetch(&self, state: &InForce, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
-        let contents = self.configurator.contents();
-        for (group, digest) in &state.configurations {
-            if contents.get(digest).is_some() {
-                continue;
-            }
-            if let Some(body) = bodies.get(digest)
-                && contents.put(digest, body)?
-            {
-                continue;
-            }
-            let answer: BodyAnswer = ask(&self.client, self.subject(&format!("content.{digest}")), &()).await?;
-            anyhow::ensure!(contents.put(digest, &answer.content)?, "the content of group {group} is not {digest}");
+    /// Takes in what a job says.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn heard(&mut self, said: Said) -> anyhow::Result<()> {
+        match said {
+            Said::Started(single) => self.core.started(&single)?,
+            Said::Lane(single, done) => self.core.done(single, done)?,
+            Said::Run(task, outcome) => self.core.finished(&task, outcome)?,
         }
         Ok(())
+    }
+
+    /// Puts groups and configurations in force.
+    async fn set(
+        &mut self,
+        task: &str,
+        action: &str,
+        target: Target,
+        bodies: &BTreeMap<String, String>,
+    ) -> anyhow::Result<bool> {
+        if let Err(why) = self.fetch(&target.state, bodies).await {
+            tracing::warn!(task, action, %why, "a content is not to be had now; it is asked for again");
+            return Ok(true);
+        }
+        let before = self.core.state().in_force.clone();
+        let done = self.configurator.put(&target.state, &before).await;
+        match &done {
+            Ok(()) => tracing::info!(task, action, groups = ?target.state.groups, "in force"),
+            Err(why) => tracing::warn!(task, action, why = why.message, "the last good one stays in force"),
+        }
+        let sync = self.core.set(target, done)?;
+        self.configurator.tidy(self.core.state());
+        Ok(sync)
+    }
+
+    /// Puts one lane in force.
+    async fn lane(&mut self, single: Single) -> anyhow::Result<bool> {
+        if !self.core.wants(&single) || self.jobs.has(&single) {
+            return Ok(false);
+        }
+        let done = match single.lane.kind() {
+            Lane::NAME => self.named(&single)?,
+            kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
+        };
+        self.core.done(single, done)?;
+        Ok(false)
+    }
+
+    fn named(&mut self, single: &Single) -> anyhow::Result<Result<Value, Outcome>> {
+        let Some(name) = single.args["name"].as_str().filter(|name| agent_name_fault(name).is_none()) else {
+            return Ok(Err(outcome(INVALID, "/name: the name of an agent is needed")));
+        };
+        self.rename(name.to_owned())?;
+        Ok(Ok(json!({ "name": name })))
+    }
+
+    /// Sees to it that the contents of a state are on disk: they are there, came along, or are asked for.
+    async fn fetch(&self, state: &InForce, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        for (group, digest) in &state.configurations {
+            let there = self.body(digest, bodies).await?;
+            anyhow::ensure!(there, "the content of group {group} is not {digest}");
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a content is on disk; false when what the gateway has is not what its digest says.
+    async fn body(&self, digest: &str, bodies: &BTreeMap<String, String>) -> anyhow::Result<bool> {
+        let contents = self.configurator.contents();
+        if contents.get(digest).is_some() {
+            return Ok(true);
+        }
+        if let Some(body) = bodies.get(digest)
+            && contents.put(digest, body)?
+        {
+            return Ok(true);
+        }
+        let answer: BodyAnswer = ask(&self.client, self.subject(&format!("content.{digest}")), &()).await?;
+        Ok(contents.put(digest, &answer.content)?)
     }
 
     fn rename(&mut self, name: String) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@ fn state(configurations: &[(&str, &str)]) -> InForce {
     InForce {
         groups: configurations.iter().map(|(group, _)| (*group).to_owned()).collect(),
         configurations: configurations.iter().map(of).collect(),
+        contents: Vec::new(),
     }
 }
 

@@ -200,9 +200,14 @@ mod tests {
             task: "t1".into(),
             digest: Some("d".into()),
             failure: Some(Box::new(failure)),
+            evidence: Some(Box::new(serde_json::json!(1))),
         };
         let edge = Edge { task: "e1".into(), order: Stamp::new(1, 9), outcome: None, confirmed: false };
-        let in_force = InForce { groups: vec!["web.eu".into()], configurations: vec![("web.eu".into(), "c".into())] };
+        let in_force = InForce {
+            groups: vec!["web.eu".into()],
+            configurations: vec![("web.eu".into(), "c".into())],
+            contents: vec![(Lane::item_of("sca", "web.eu/cis"), "d".into())],
+        };
         vec![
             Change::Epoch(1),
             Change::Floor(Stamp::new(1, 3)),

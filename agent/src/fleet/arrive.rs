@@ -18,7 +18,7 @@ use super::chance::Chance;
 use super::contents::Contents;
 use super::counts::Counts;
 use super::line::Line;
-use super::{Fleet, Inner, Mind, Settings, Virtual};
+use super::{ABILITIES, Fleet, Inner, Mind, Settings, Virtual};
 use crate::link::pause;
 use crate::rules::{About, Core, Memory, State};
 
@@ -43,14 +43,19 @@ pub(super) async fn arrive(settings: Settings, stop: CancellationToken) -> anyho
     // Each run has ledgers of its own: what an earlier one was handed over is lost with it.
     let run = nuid::next();
     let agent = |(n, number): (usize, &u32)| -> anyhow::Result<Virtual> {
-        let core = Core::start(State::new(format!("{run}-{n}")), Memory, &[])?;
+        let core = Core::start(State::new(format!("{run}-{n}")), Memory, ABILITIES)?;
         let online = !chance.hits(settings.offline, "offline", n);
         let mind = Mind { core, sync: None, hurried: 0, greeted: false, listener: None };
         Ok(Virtual { number: *number, online: AtomicBool::new(online), mind: Mutex::new(mind) })
     };
     let agents = numbers.iter().enumerate().map(agent).collect::<anyhow::Result<Vec<_>>>()?;
     let by_number: HashMap<u32, u32> = numbers.iter().copied().zip(0..).collect();
-    let about = About { version: settings.version.clone(), os: settings.os.clone(), labels: settings.labels.clone() };
+    let about = About {
+        version: settings.version.clone(),
+        os: settings.os.clone(),
+        arch: std::env::consts::ARCH.into(),
+        labels: settings.labels.clone(),
+    };
     let (alarms, clock) = alarms();
     let (contents, counts) = (Contents::default(), Counts::default());
     let inner = Inner { settings, about, chance, lines, agents, by_number, contents, counts, alarms, stop };

@@ -29,7 +29,13 @@ use self::chance::Chance;
 use self::contents::Contents;
 use self::counts::Counts;
 use self::line::Line;
-use crate::rules::{About, Core, Memory, State};
+use crate::rules::{Abilities, About, Core, Memory, State};
+
+/// Virtual agents take every command: they have nothing to carry out.
+const ABILITIES: Abilities = Abilities {
+    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE, Lane::RESCAN],
+    actions: &["run-active-response"],
+};
 
 /// A running fleet. It ends when the token that it was started with is cancelled.
 #[derive(Clone)]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_nats::Subject;
 use muster_core::message::{BodyAnswer, Confirmed, HandOver, Outcome, Report};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::alarms::What;
 use super::{Inner, digests};
 use crate::link::{Unanswered, jittered, pause};
 use crate::rules::outcome::{NOT_APPLIED, outcome};
-use crate::rules::{Step, Target, Which};
+use crate::rules::{Core, Memory, Step, Target, Which};
 
 /// The code of failures that the settings ask for.
 const INJECTED: i32 = 100;
@@ -123,15 +124,8 @@ impl Inner {
             // A ledger in memory can always be written.
             let sync = mind.core.heard(&hand_over).unwrap_or_default()
                 | hand_over.commands.into_iter().fold(false, |sync, command| {
-                    let step = mind.core.take(command).unwrap_or(Step::Nothing);
-                    sync | match step {
-                        Step::Set(target) => match self.put(index, &target) {
-                            Some(done) => mind.core.set(target, done).unwrap_or_default(),
-                            None => true,
-                        },
-                        Step::Sync => true,
-                        Step::Nothing | Step::Run { .. } => false,
-                    }
+                    let steps = mind.core.take(command).unwrap_or_default();
+                    steps.into_iter().fold(sync, |sync, step| sync | self.carry_out(index, &mut mind.core, step))
                 });
             mind.hurried += u32::from(sync);
             (sync, mind.hurried)
@@ -142,6 +136,28 @@ impl Inner {
         sync
     }
 
+    /// Does what the rules say; true when a sync must follow.
+    fn carry_out(&self, index: u32, core: &mut Core<Memory>, step: Step) -> bool {
+        match step {
+            Step::Set(target) => match self.put(index, &target) {
+                // A ledger in memory can always be written.
+                Some(done) => core.set(target, done).unwrap_or_default(),
+                None => true,
+            },
+            Step::Lane(single) => {
+                let done = self.outcome(index, single.task().into_iter()).map(|()| Value::Null);
+                let _ = core.done(single, done);
+                false
+            }
+            Step::Run { task, .. } => {
+                let done = self.outcome(index, [task.as_str()].into_iter());
+                let _ = core.finished(&task, done.err().unwrap_or_default());
+                false
+            }
+            Step::Sync => true,
+        }
+    }
+
     /// What comes of a state; `None` when it cannot be tried, for a content is missing.
     fn put(&self, index: u32, target: &Target) -> Option<Result<(), Outcome>> {
         let mut done = Ok(());
@@ -150,13 +166,20 @@ impl Inner {
                 done = done.and(Err(outcome(NOT_APPLIED, format!("group {group}: {why}"))));
             }
         }
-        let number = self.agents[index as usize].number;
-        let asked = target.tasks().next().unwrap_or_default();
-        if done.is_ok() && self.chance.hits(self.settings.failures, "fail", format_args!("{number}/{asked}")) {
-            done = Err(outcome(INJECTED, "injected failure"));
+        if done.is_ok() {
+            return Some(self.outcome(index, target.tasks()));
         }
-        self.counts.executed(target.tasks(), done.is_ok());
+        self.counts.executed(target.tasks(), false);
         Some(done)
+    }
+
+    /// Success, or the failure that the settings ask for; it is counted.
+    fn outcome<'a>(&self, index: u32, tasks: impl Iterator<Item = &'a str> + Clone) -> Result<(), Outcome> {
+        let number = self.agents[index as usize].number;
+        let asked = tasks.clone().next().unwrap_or_default();
+        let fails = self.chance.hits(self.settings.failures, "fail", format_args!("{number}/{asked}"));
+        self.counts.executed(tasks, !fails);
+        if fails { Err(outcome(INJECTED, "injected failure")) } else { Ok(()) }
     }
 
     async fn body(&self, index: u32, digest: &str) -> anyhow::Result<String> {

@@ -10,23 +10,23 @@ use super::{Core, Durability, Ledger, LedgerFault, Step};
 impl<L: Ledger> Core<L> {
     /// A command that was seen is reported again or still runs. One below the floor never starts. Any other is
     /// "started" on disk before it starts.
-    pub(super) fn take_edge(&mut self, command: Command) -> Result<Step, LedgerFault> {
+    pub(super) fn take_edge(&mut self, command: Command) -> Result<Vec<Step>, LedgerFault> {
         if let Some(edge) = self.state.edge(&command.request_id) {
             let again = edge.outcome.as_deref().map(|outcome| edge_result(&edge.task, outcome));
             self.report_again(again)?;
-            return Ok(Step::Nothing);
+            return Ok(Vec::new());
         }
         if command.order < self.state.floor {
-            return Ok(Step::Nothing);
+            return Ok(Vec::new());
         }
-        let (task, action) = (command.request_id, command.action);
-        let edge = Edge { task: task.clone(), order: command.order, outcome: None, confirmed: false };
-        if !self.actions.contains(&action.name.as_str()) {
-            self.done(edge, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
-            return Ok(Step::Nothing);
+        let (task, order, action) = (command.request_id, command.order, command.action);
+        let edge = Edge { task: task.clone(), order, outcome: None, confirmed: false };
+        if !self.able.actions.contains(&action.name.as_str()) {
+            self.ended(edge, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
+            return Ok(Vec::new());
         }
         self.write(vec![Change::Edge(task.clone(), Some(edge))], Durability::Now)?;
-        Ok(Step::Run { task, action, timeout: command.timeout })
+        Ok(vec![Step::Run { task, order, action, timeout: command.timeout }])
     }
 
     /// Says what came of an edge command. What was not started, or is finished already, is ignored.
@@ -35,7 +35,7 @@ impl<L: Ledger> Core<L> {
     /// When the ledger cannot be written; the command then counts as interrupted.
     pub fn finished(&mut self, task: &str, outcome: Outcome) -> Result<(), LedgerFault> {
         match self.state.edge(task).filter(|edge| edge.outcome.is_none()).cloned() {
-            Some(edge) => self.done(edge, bounded(outcome)),
+            Some(edge) => self.ended(edge, bounded(outcome)),
             None => Ok(()),
         }
     }
@@ -43,11 +43,11 @@ impl<L: Ledger> Core<L> {
     /// What was started and is not done was interrupted: it may have had any part of its effect.
     pub(super) fn interrupt(&mut self) -> Result<(), LedgerFault> {
         let started: Vec<Edge> = self.state.edges.iter().filter(|edge| edge.outcome.is_none()).cloned().collect();
-        started.into_iter().try_for_each(|edge| self.done(edge, outcome(INTERRUPTED, "interrupted")))
+        started.into_iter().try_for_each(|edge| self.ended(edge, outcome(INTERRUPTED, "interrupted")))
     }
 
     /// "Done" with the result is on disk before it is reported.
-    fn done(&mut self, edge: Edge, outcome: Outcome) -> Result<(), LedgerFault> {
+    fn ended(&mut self, edge: Edge, outcome: Outcome) -> Result<(), LedgerFault> {
         let task = edge.task.clone();
         let result = edge_result(&task, &outcome);
         let edge = Edge { outcome: Some(Box::new(outcome)), ..edge };

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use muster_core::desired::sets;
 use muster_core::lane::Lane;
 use muster_core::message::{Command, Outcome};
 use muster_core::names::{group_name_fault, is_digest};
@@ -13,12 +14,7 @@ use serde_json::{Value, json};
 use super::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
 use super::report::result;
 use super::state::{Change, Held, InForce};
-use super::{Core, Durability, Ledger, LedgerFault, Step};
-
-/// The command that says in which groups an agent is, and brings their configurations along.
-const SET_GROUP: &str = "set-group";
-/// The command that sets the configuration of one group.
-const SET_CONFIG: &str = "set-config";
+use super::{Core, Durability, Ledger, LedgerFault, Single, Step};
 
 /// A state that is to be put in force as a whole, or not at all.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +29,7 @@ pub struct Target {
 
 impl Target {
     /// The tasks that ask for it.
-    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+    pub fn tasks(&self) -> impl Iterator<Item = &str> + Clone {
         self.taken.iter().filter_map(|(_, entry)| asker(entry))
     }
 
@@ -47,25 +43,49 @@ type Sets = BTreeMap<Lane, Entry>;
 type Lanes = Vec<(Lane, Entry)>;
 
 impl<L: Ledger> Core<L> {
-    /// Takes each lane that is newer than the one held. An equal one is reported again; an older one is ignored.
-    pub(super) fn take_level(&mut self, command: Command) -> Result<Step, LedgerFault> {
+    /// Takes each lane that is newer than the one held. An equal one is reported again; an older one is ignored. The
+    /// groups and their configurations are one state; every other lane is put in force by itself, after them.
+    pub(super) fn take_level(&mut self, command: Command) -> Result<Vec<Step>, LedgerFault> {
         let newer = self.newer(&command.sets)?;
         let name = command.action.name.as_str();
-        if name != SET_GROUP && name != SET_CONFIG {
+        let Some(sets) = sets(name) else {
             return self.refuse(newer, outcome(UNKNOWN, format!("unknown command: {name}")));
+        };
+        let may = |lane: &Lane| {
+            let kind = lane.kind();
+            self.able.lanes.contains(&kind) && (kind == sets || (sets == Lane::GROUPS && lane.group().is_some()))
+        };
+        let (known, unknown) = newer.into_iter().partition(|(lane, _)| may(lane));
+        self.refuse(unknown, outcome(UNKNOWN, format!("{name} does not set this lane here")))?;
+        let (whole, singles): (Lanes, Lanes) =
+            known.into_iter().partition(|(lane, _)| matches!(lane.kind(), Lane::GROUPS | Lane::CONFIG));
+        let mut steps = Vec::new();
+        let (mut foreign, mut groups) = (false, self.state.groups.clone());
+        if !whole.is_empty() {
+            match self.target(&command.action.args, &command.sets, whole) {
+                Ok((target, others)) => {
+                    foreign = others;
+                    if !target.taken.is_empty() {
+                        groups.clone_from(&target.state.groups);
+                        steps.push(Step::Set(target));
+                    }
+                }
+                Err((newer, why)) => return self.refuse(newer, outcome(INVALID, why)),
+            }
         }
-        let (known, unknown) = newer.into_iter().partition(|(lane, _)| match lane.kind() {
-            Lane::GROUPS => name == SET_GROUP,
-            Lane::CONFIG => lane.item().is_some(),
-            _ => false,
-        });
-        self.refuse(unknown, outcome(UNKNOWN, format!("{name} does not set this lane")))?;
-        match self.target(&command.action.args, &command.sets, known) {
-            Ok((target, _)) if !target.taken.is_empty() => Ok(Step::Set(target)),
-            // A set-group that was overtaken may name groups that the agent has left since; a set-config may not.
-            Ok((_, foreign)) => Ok(if foreign && name == SET_CONFIG { Step::Sync } else { Step::Nothing }),
-            Err((newer, why)) => self.refuse(newer, outcome(INVALID, why)),
+        for (lane, entry) in singles {
+            if lane.group().is_some_and(|group| !groups.iter().any(|g| g == group)) {
+                foreign = true;
+                continue;
+            }
+            let (args, timeout) = (command.action.args.clone(), command.timeout);
+            steps.push(Step::Lane(Single { lane, entry, args, timeout }));
         }
+        // A set-group that was overtaken may name groups that the agent has left since; the others may not.
+        if foreign && steps.is_empty() && sets != Lane::GROUPS {
+            steps.push(Step::Sync);
+        }
+        Ok(steps)
     }
 
     /// The lanes that are newer than those held. What is asked for again is reported again.
@@ -98,14 +118,14 @@ impl<L: Ledger> Core<L> {
             let why = format!("{lane}: the digest is missing or is not a SHA-256 in hex");
             return Err((newer, why));
         }
-        let member = |lane: &Lane| lane.item().is_none_or(|group| groups.iter().any(|g| g == group));
+        let member = |lane: &Lane| lane.group().is_none_or(|group| groups.iter().any(|g| g == group));
         let (taken, foreign): (Vec<_>, Vec<_>) = newer.into_iter().partition(|(lane, _)| member(lane));
         // Without the entry in `sets` the group has no configuration, unless the one held came later than the list.
         let stays = |held: &Held| {
             regroup
                 .is_none_or(|version| member(&held.lane) && (sets.contains_key(&held.lane) || held.version > version))
         };
-        let of_groups = self.state.lanes.iter().filter(|held| held.lane.kind() == Lane::CONFIG);
+        let of_groups = self.state.lanes.iter().filter(|held| held.lane.group().is_some());
         let dropped: Vec<Lane> = of_groups.filter(|held| !stays(held)).map(|held| held.lane.clone()).collect();
         let digest = |group: &String| {
             let lane = Lane::config(group);
@@ -117,7 +137,8 @@ impl<L: Ledger> Core<L> {
             digest.map(|digest| (group.clone(), digest))
         };
         let configurations = groups.iter().filter_map(digest).collect();
-        Ok((Target { state: InForce { groups, configurations }, taken, dropped }, !foreign.is_empty()))
+        let state = InForce { groups, configurations, ..InForce::default() };
+        Ok((Target { state, taken, dropped }, !foreign.is_empty()))
     }
 
     /// The digest to go on with for a group whose lane does not change: the last good one if the one held has failed.
@@ -154,7 +175,9 @@ impl<L: Ledger> Core<L> {
         changes.extend(target.dropped.iter().map(|lane| Change::Lane(lane.clone(), None)));
         if done.is_ok() {
             changes.extend(self.amended(&target).flat_map(took));
-            changes.push(Change::InForce(target.state));
+            // Other lanes may have come into force since the state was composed.
+            let contents = self.state.in_force.contents.iter().filter(|(lane, _)| !target.dropped.contains(lane));
+            changes.push(Change::InForce(InForce { contents: contents.cloned().collect(), ..target.state }));
         }
         let failure = done.err().map(Box::new);
         let taken = target.taken.into_iter();
@@ -166,9 +189,10 @@ impl<L: Ledger> Core<L> {
     /// The lanes that failed with an earlier state, and are in force with this one.
     fn amended(&self, target: &Target) -> impl Iterator<Item = Held> {
         let replaced = |lane: &Lane| target.taken.iter().any(|(of, _)| of == lane) || target.dropped.contains(lane);
-        let in_force = |held: &Held| match held.lane.item() {
-            Some(group) => held.digest.as_deref() == target.state.digest(group),
-            None => self.state.groups == target.state.groups,
+        let in_force = |held: &Held| match (held.lane.kind(), held.lane.item()) {
+            (Lane::CONFIG, Some(group)) => held.digest.as_deref() == target.state.digest(group),
+            (Lane::GROUPS, None) => self.state.groups == target.state.groups,
+            _ => false,
         };
         self.state
             .lanes
@@ -179,34 +203,34 @@ impl<L: Ledger> Core<L> {
     }
 
     /// Takes the lanes as failed.
-    fn refuse(&mut self, lanes: Lanes, why: Outcome) -> Result<Step, LedgerFault> {
+    fn refuse(&mut self, lanes: Lanes, why: Outcome) -> Result<Vec<Step>, LedgerFault> {
         let failed = |(lane, entry)| took(held(lane, entry, Some(Box::new(why.clone()))));
         let changes = lanes.into_iter().flat_map(failed).collect();
         self.write(changes, Durability::Now)?;
-        Ok(Step::Nothing)
+        Ok(Vec::new())
     }
 }
 
 /// The task that the entry names; `None` when no task has set it: what an enrolment sets has the order 0-0.
-fn asker(entry: &Entry) -> Option<&str> {
+pub(super) fn asker(entry: &Entry) -> Option<&str> {
     (entry.order != Stamp::default() && !entry.task.is_empty()).then_some(entry.task.as_str())
 }
 
-fn held(lane: Lane, entry: Entry, failure: Option<Box<Outcome>>) -> Held {
+pub(super) fn held(lane: Lane, entry: Entry, failure: Option<Box<Outcome>>) -> Held {
     let task = asker(&entry).unwrap_or_default().to_owned();
-    Held { lane, version: entry.version, task, digest: entry.digest, failure }
+    Held { lane, version: entry.version, task, digest: entry.digest, failure, evidence: None }
 }
 
 /// The lane is held, and its task is told; a lane that no task has set has nobody to tell.
-fn took(held: Held) -> impl Iterator<Item = Change> {
+pub(super) fn took(held: Held) -> impl Iterator<Item = Change> {
     let told = (!held.task.is_empty()).then(|| Change::Result(held.task.clone(), Some(lane_result(&held.task, &held))));
     [Change::Lane(held.lane.clone(), Some(held))].into_iter().chain(told)
 }
 
 fn lane_result(task: &str, held: &Held) -> muster_core::message::CommandResult {
-    let outcome = held.failure.as_deref().cloned().unwrap_or_else(|| Outcome {
-        data: held.digest.as_ref().map_or(Value::Null, |digest| json!({ "digest": digest })),
-        ..Outcome::default()
+    let outcome = held.failure.as_deref().cloned().unwrap_or_else(|| {
+        let digest = || held.digest.as_ref().map_or(Value::Null, |digest| json!({ "digest": digest }));
+        Outcome { data: held.evidence.as_deref().cloned().unwrap_or_else(digest), ..Outcome::default() }
     });
     result(task, Some(held), outcome)
 }

@@ -2,7 +2,7 @@
 //! it reports. The agent, the virtual fleet and simulations all run this code.
 //!
 //! Whoever drives it passes on each answer with [`Core::heard`] and each command with [`Core::take`], does the
-//! [`Step`] that comes back, says with [`Core::set`] or [`Core::finished`] what came of it, and sends what
+//! [`Step`]s that come back, says with [`Core::set`], [`Core::done`] or [`Core::finished`] what came of each, and sends what
 //! [`Core::report`] gives until [`Core::confirmed`] has taken it away.
 
 mod edge;
@@ -10,6 +10,7 @@ mod ledger;
 mod level;
 pub mod outcome;
 mod report;
+mod single;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use muster_core::stamp::Stamp;
 pub use self::ledger::{Durability, Ledger, LedgerFault, Memory};
 pub use self::level::Target;
 pub use self::report::Which;
+pub use self::single::Single;
 pub use self::state::{Change, Edge, Held, InForce, Pending, State};
 
 /// What an agent says of itself in its hello.
@@ -33,6 +35,8 @@ pub struct About {
     pub version: String,
     /// The system it runs on, such as `linux`.
     pub os: String,
+    /// The processor it runs on, such as `x86_64`.
+    pub arch: String,
     /// Labels of its own.
     pub labels: BTreeMap<String, String>,
 }
@@ -40,15 +44,17 @@ pub struct About {
 /// What is to be done about a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Nothing; results may wait to be reported.
-    Nothing,
     /// Put this state in force, then call [`Core::set`]. When that cannot be tried (a content is not to be had), do not
     /// call it and sync again later.
     Set(Target),
+    /// Put this lane in force, then call [`Core::done`]. As long as that is not called, the gateway hands it over again.
+    Lane(Single),
     /// Carry out an edge command, then call [`Core::finished`].
     Run {
         /// The task.
         task: String,
+        /// The task's place among all tasks.
+        order: Stamp,
         /// What to do.
         action: Action,
         /// How many seconds it may run.
@@ -58,13 +64,21 @@ pub enum Step {
     Sync,
 }
 
+/// What a recipient can carry out; it refuses everything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Abilities {
+    /// The kinds of lanes.
+    pub lanes: &'static [&'static str],
+    /// The names of edge commands.
+    pub actions: &'static [&'static str],
+}
+
 /// An agent's state, its ledger, and the rules.
 #[derive(Debug)]
 pub struct Core<L> {
     state: State,
     ledger: L,
-    /// The names of the edge commands that this agent can carry out.
-    actions: &'static [&'static str],
+    able: Abilities,
 }
 
 impl<L: Ledger> Core<L> {
@@ -73,8 +87,8 @@ impl<L: Ledger> Core<L> {
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub fn start(state: State, ledger: L, actions: &'static [&'static str]) -> Result<Self, LedgerFault> {
-        let mut core = Self { state, ledger, actions };
+    pub fn start(state: State, ledger: L, able: Abilities) -> Result<Self, LedgerFault> {
+        let mut core = Self { state, ledger, able };
         core.interrupt()?;
         Ok(core)
     }
@@ -90,6 +104,7 @@ impl<L: Ledger> Core<L> {
             ledger: self.state.id.clone(),
             version: about.version.clone(),
             os: about.os.clone(),
+            arch: about.arch.clone(),
             labels: about.labels.clone(),
             lanes: self.versions(),
             digests,
@@ -127,13 +142,14 @@ impl<L: Ledger> Core<L> {
         Ok(restored.is_some())
     }
 
-    /// Decides about one command.
+    /// Decides about one command: what is to be done, in this order. Where there is nothing to do, results may wait to
+    /// be reported all the same.
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub fn take(&mut self, command: Command) -> Result<Step, LedgerFault> {
+    pub fn take(&mut self, command: Command) -> Result<Vec<Step>, LedgerFault> {
         if !is_any_task_id(&command.request_id) {
-            return Ok(Step::Nothing);
+            return Ok(Vec::new());
         }
         if command.sets.is_empty() { self.take_edge(command) } else { self.take_level(command) }
     }

@@ -4,6 +4,7 @@ use muster_core::lane::Lane;
 use muster_core::message::{CommandResult, Outcome};
 use muster_core::stamp::Stamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What an agent remembers. Small sets are vectors: a virtual fleet holds a hundred thousand of these.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,15 +42,21 @@ pub struct Held {
     /// Why it could not be put in force; `None` when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Box<Outcome>>,
+    /// What shows that it is in force, as it was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<Value>>,
 }
 
-/// A state that configurations were put in force with.
+/// What a recipient runs with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForce {
     /// The groups, in the order of merging.
     pub groups: Vec<String>,
     /// The groups that have a configuration, in that order, each with its digest.
     pub configurations: Vec<(String, String)>,
+    /// The other lanes with a content in force, each with its digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<(Lane, String)>,
 }
 
 impl InForce {

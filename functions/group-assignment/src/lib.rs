@@ -1,10 +1,10 @@
 //! Puts agents into groups, takes them out, replaces their groups; deletes groups.
 
-use muster_core::function::{Function, Key, Reads};
+use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Change, Decision, Plan};
 use muster_core::problem::{Problem, Refusal, refuse};
-use muster_core::record::{Agent, DEFAULT_GROUP, Life, MAX_GROUPS};
+use muster_core::record::{DEFAULT_GROUP, Life, MAX_GROUPS};
 use muster_core::target::Target;
 use muster_core::task::{Task, TaskType};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl Function for GroupAssignment {
         Ok(plan(select, json!(task.args)))
     }
 
-    fn decide(task: &Task<Args>, _plan: &Plan, agent: &Agent) -> Decision {
+    fn decide(task: &Task<Args>, _plan: &Plan, agent: &AgentView) -> Decision {
         let mut groups = agent.groups.clone();
         match &task.args {
             Args::Assign { groups: new } => groups.extend(new.iter().filter(|g| !agent.in_group(g)).cloned()),
@@ -92,17 +92,7 @@ impl Function for GroupAssignment {
 }
 
 fn plan(select: Target, args: serde_json::Value) -> Plan {
-    Plan {
-        action: "set-group".into(),
-        lane: Some(Lane::of(Lane::GROUPS)),
-        select,
-        args,
-        changes: Vec::new(),
-        finish: Vec::new(),
-        on_stop: Vec::new(),
-        superseded_by: None,
-        bodies: Vec::new(),
-    }
+    Plan::level("set-group", Lane::of(Lane::GROUPS), select, args)
 }
 
 /// A saga: nobody can join from the plan on, pages take the members out, and then the group is deleted.

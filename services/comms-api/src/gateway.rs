@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use muster_broker::{Fault, Link, encode};
 use muster_core::desired::catch_up;
+use muster_core::fleet::Fleet;
 use muster_core::lane::Lane;
 use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Sync};
 use muster_core::problem::{Problem, Refusal};
@@ -144,7 +145,7 @@ impl Gateway {
 
     async fn hand_over(&self, id: &str, agent: &Agent, lanes: &BTreeMap<Lane, Stamp>) -> Result<Bytes, Fault> {
         let now = self.context.clock.now();
-        let commands = catch_up(agent, id, |lane| lanes.get(lane).copied(), now.plus(DELIVER_FOR));
+        let commands = catch_up(Fleet::Agents, agent, id, |lane| lanes.get(lane).copied(), now.plus(DELIVER_FOR));
         let mut messages = commands.iter().map(encode).collect::<Result<Vec<Bytes>, Fault>>()?;
         let taken = messages.iter().map(|message| message.len() + 1).sum();
         let sets = commands.iter().flat_map(|command| &command.sets);

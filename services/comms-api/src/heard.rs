@@ -36,6 +36,7 @@ struct Said {
 struct Who {
     version: String,
     os: String,
+    arch: String,
     labels: BTreeMap<String, String>,
 }
 
@@ -51,7 +52,7 @@ impl Heard {
 
     /// An agent has said hello.
     pub fn hello(&self, agent: &str, at: Instant, hello: Hello) {
-        let who = Who { version: hello.version, os: hello.os, labels: hello.labels };
+        let who = Who { version: hello.version, os: hello.os, arch: hello.arch, labels: hello.labels };
         self.0.offer(Said { agent: agent.to_owned(), at, who: Some(who), digests: hello.digests });
     }
 
@@ -77,6 +78,9 @@ pub fn check_hello(hello: &Hello) -> Result<(), Refusal> {
     }
     if hello.os.len() > MAX_TEXT {
         return long("/os");
+    }
+    if hello.arch.len() > MAX_TEXT {
+        return long("/arch");
     }
     if hello.labels.len() > MAX_LABELS {
         return Err(vec![Problem::new("too-many", "/labels", format!("more than {MAX_LABELS} labels"))]);
@@ -137,6 +141,7 @@ fn merge(before: Option<&Reported>, said: Said) -> Option<Reported> {
     if let Some(who) = said.who {
         now.version = who.version;
         now.os = who.os;
+        now.arch = who.arch;
         now.labels = who.labels;
     }
     let fresh = now.seen.is_some_and(|seen| said.at.since(seen) < COARSE);
@@ -153,7 +158,12 @@ mod tests {
     use super::*;
 
     fn said(at: i64, version: Option<&str>, digest: &str) -> Said {
-        let who = version.map(|v| Who { version: v.into(), os: "linux".into(), labels: BTreeMap::new() });
+        let who = version.map(|v| Who {
+            version: v.into(),
+            os: "linux".into(),
+            arch: String::new(),
+            labels: BTreeMap::new(),
+        });
         Said { agent: "007".into(), at: Instant(at), who, digests: [(Lane::config("web"), digest.into())].into() }
     }
 
@@ -175,6 +185,7 @@ mod tests {
             ledger: "l".into(),
             version: version.into(),
             os: "linux".into(),
+            arch: String::new(),
             labels: (0..labels).map(|n| (n.to_string(), String::new())).collect(),
             lanes: BTreeMap::new(),
             digests: BTreeMap::new(),

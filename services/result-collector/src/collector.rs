@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use muster_broker::{Fault, decode, kv};
 use muster_core::fact::Fact;
 use muster_core::instant::Instant;
+use muster_core::status::{Mark, Status};
 use muster_core::summary::Summary;
 use muster_runtime::steps::Context;
 
@@ -203,7 +204,7 @@ async fn applied(context: &Context, task: &str, cached: Option<Loaded>, work: &W
     }
     let page = |fact: &Fact| if let Fact::Page { n } = fact { Some(*n) } else { None };
     let pages: Vec<u32> = work.facts.iter().filter_map(page).collect();
-    for page in store::pages(bus, task, &pages).await? {
+    for page in store::pages(bus, loaded.fleet(), task, &pages).await? {
         loaded.state.page(&page);
     }
     let now = context.clock.now();
@@ -212,7 +213,10 @@ async fn applied(context: &Context, task: &str, cached: Option<Loaded>, work: &W
         match fact {
             Fact::Refused { errors } => loaded.state.refused(errors, now),
             Fact::Nothing { reason } => loaded.state.nothing(reason, now),
-            Fact::Superseded { by, numbers } => loaded.state.superseded(by, numbers),
+            Fact::Superseded { by, numbers } => {
+                loaded.state.unfinished_are(&Mark::because(Status::Superseded, by), numbers);
+            }
+            Fact::Gone { numbers } => loaded.state.unfinished_are(&Mark::of(Status::Gone), numbers),
             Fact::Stopped { stop, after, edge } => loaded.state.stopped(stop, *after, *edge),
             Fact::Frozen | Fact::Page { .. } | Fact::Expired => {}
         }

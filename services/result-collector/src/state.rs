@@ -138,12 +138,12 @@ impl TaskState {
         self.add(&Mark::of(Status::Gone), &page.gone);
     }
 
-    /// A newer task took the place of this one for the unfinished of `numbers`.
-    pub fn superseded(&mut self, by: &str, numbers: &Numbers) {
+    /// What is inferred about `numbers` goes to the unfinished of them.
+    pub fn unfinished_are(&mut self, mark: &Mark, numbers: &Numbers) {
         for (container, numbers) in numbers.split() {
             if let Some(part) = self.parts.get_mut(&container) {
                 let open = part.unfinished().and(&numbers);
-                part.add(Mark::because(Status::Superseded, by), &open);
+                part.add(mark.clone(), &open);
             }
         }
     }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use muster_broker::{Bus, Entry, Fault, Write, decode, encode, kv};
 use muster_core::chain::{Frozen, Page, Paged, Stored, key};
+use muster_core::fleet::Fleet;
 use muster_core::instant::Instant;
 use muster_core::numbers::Numbers;
 use muster_core::status::Mark;
 use muster_core::summary::Summary;
-use muster_runtime::steps::AGENTS;
 
 use crate::measure::Progress;
 use crate::state::TaskState;
@@ -71,24 +71,29 @@ impl Loaded {
         Ok(Some(loaded))
     }
 
+    /// Who the recipients are.
+    pub fn fleet(&self) -> Fleet {
+        self.stored.fleet()
+    }
+
     /// Looks who the recipients are; true when that has changed.
     ///
     /// # Errors
     /// As [`Loaded::read`].
     pub async fn read_recipients(&mut self, bus: &Bus) -> Result<bool, Fault> {
-        let task = &self.stored.id;
+        let (task, bucket) = (&self.stored.id, self.stored.fleet().bucket());
         let name = key::recipients(task);
-        let Some((revision, body)) = get(bus, AGENTS, &name).await? else { return Ok(false) };
+        let Some((revision, body)) = get(bus, bucket, &name).await? else { return Ok(false) };
         if revision == self.head {
             return Ok(false);
         }
-        let head: Stored<Frozen> = decode(AGENTS, &name, &body)?;
+        let head: Stored<Frozen> = decode(bucket, &name, &body)?;
         if let Frozen::Recipients { containers, .. } = head.decision {
             let keys: HashMap<String, u16> = containers.iter().map(|c| (key::container(task, *c), *c)).collect();
             let mut parts = Vec::new();
-            for (key, _, body) in get_all(bus, AGENTS, keys.keys().cloned().collect()).await? {
-                let body = body.ok_or_else(|| Fault::Refused(format!("{AGENTS}/{key} was deleted")))?;
-                parts.push((keys.get(&key).copied().unwrap_or_default(), numbers(AGENTS, &key, &body)?));
+            for (key, _, body) in get_all(bus, bucket, keys.keys().cloned().collect()).await? {
+                let body = body.ok_or_else(|| Fault::Refused(format!("{bucket}/{key} was deleted")))?;
+                parts.push((keys.get(&key).copied().unwrap_or_default(), numbers(bucket, &key, &body)?));
             }
             if parts.len() < keys.len() {
                 return Err(Fault::Unavailable(format!("recipients of {task} are not all there yet")));
@@ -104,11 +109,11 @@ impl Loaded {
 ///
 /// # Errors
 /// As [`Loaded::read`].
-pub async fn pages(bus: &Bus, task: &str, pages: &[u32]) -> Result<Vec<Page>, Fault> {
-    let mut out = Vec::new();
-    for (key, _, body) in get_all(bus, AGENTS, pages.iter().map(|n| key::page(task, *n)).collect()).await? {
+pub async fn pages(bus: &Bus, fleet: Fleet, task: &str, pages: &[u32]) -> Result<Vec<Page>, Fault> {
+    let (bucket, mut out) = (fleet.bucket(), Vec::new());
+    for (key, _, body) in get_all(bus, bucket, pages.iter().map(|n| key::page(task, *n)).collect()).await? {
         let Some(body) = body else { continue };
-        let page: Stored<Paged> = decode(AGENTS, &key, &body)?;
+        let page: Stored<Paged> = decode(bucket, &key, &body)?;
         if let Paged::Page(page) = page.decision {
             out.push(page);
         }

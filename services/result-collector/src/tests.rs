@@ -8,7 +8,7 @@ use muster_core::instant::Instant;
 use muster_core::message::ReportStatus;
 use muster_core::numbers::Numbers;
 use muster_core::stamp::Stamp;
-use muster_core::status::{Counts, State};
+use muster_core::status::{Counts, Mark, State, Status};
 use muster_core::summary::{Stop, StopKind, Summary};
 use proptest::prelude::*;
 
@@ -61,7 +61,9 @@ fn tell(state: &mut TaskState, told: &Told) {
             state.report(&[Report { number: *number, status: *status, at: Instant(*at) }]);
         }
         Told::Page(page) => state.page(page),
-        Told::Superseded(numbers) => state.superseded("newer", &set(numbers)),
+        Told::Superseded(numbers) => {
+            state.unfinished_are(&Mark::because(Status::Superseded, "newer"), &set(numbers));
+        }
         Told::Stopped(after) => state.stopped(&stop(StopKind::Cancelled), Some(*after), false),
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use muster_broker::{Delivery, Fault, Write, encode, kv};
 use muster_core::chain::{Planned, Stored, key};
 use muster_core::fact::Fact;
+use muster_core::fleet::Fleet;
 use muster_core::problem::Problem;
-use muster_runtime::steps::{AGENTS, Admission, Context, admit, fact};
+use muster_runtime::steps::{Admission, Context, admit, fact};
 use muster_runtime::{Shell, arrival};
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -66,15 +67,15 @@ async fn take(context: &Context, epoch: u32, delivery: &Delivery) -> Result<(), 
     let Admission::Open { summary, task } = admit(context, &arrival(delivery, epoch)).await? else { return Ok(()) };
     match *task {
         Ok(_) => deadlines::set(context, &summary.id, summary.deliver_until).await,
-        Err(errors) => refuse(context, &summary.id, errors).await,
+        Err(errors) => refuse(context, summary.fleet(), &summary.id, errors).await,
     }
 }
 
 /// Stores and tells a refusal, unless the task's function was quicker.
-async fn refuse(context: &Context, id: &str, errors: Vec<Problem>) -> Result<(), Fault> {
+async fn refuse(context: &Context, fleet: Fleet, id: &str, errors: Vec<Problem>) -> Result<(), Fault> {
     let planned = Stored::new(0, Planned::Refused { errors: errors.clone() });
-    let write = Write::put(AGENTS, &key::plan(id), encode(&planned)?, 0);
-    match context.bus.commit(&kv::stream(AGENTS), vec![write]).await {
+    let write = Write::put(fleet.bucket(), &key::plan(id), encode(&planned)?, 0);
+    match context.bus.commit(&kv::stream(fleet.bucket()), vec![write]).await {
         Ok(_) | Err(Fault::Conflict) => fact(context, id, &Fact::Refused { errors }).await,
         Err(fault) => Err(fault),
     }

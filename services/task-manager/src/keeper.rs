@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use muster_broker::{Fault, Write, decode, encode, kv};
+use muster_core::fleet::Fleet;
 use muster_core::stamp::Stamp;
 use muster_core::summary::Summary;
 use muster_runtime::Shell;
@@ -56,9 +57,12 @@ async fn once(shell: &Shell, me: &str) -> Result<(), Fault> {
             deadlines::clear(context, id).await?;
         }
     }
-    for subject in context.bus.list(&kv::stream(AGENTS), &kv::subject(AGENTS, "stop.*")).await? {
-        if let Some(id) = subject.rsplit_once('.').map(|(_, id)| id).filter(|id| open.contains(*id)) {
-            tell_from_chain(context, id).await?;
+    for fleet in Fleet::ALL {
+        let bucket = fleet.bucket();
+        for subject in context.bus.list(&kv::stream(bucket), &kv::subject(bucket, "stop.*")).await? {
+            if let Some(id) = subject.rsplit_once('.').map(|(_, id)| id).filter(|id| open.contains(*id)) {
+                tell_from_chain(context, fleet, id).await?;
+            }
         }
     }
     Ok(())

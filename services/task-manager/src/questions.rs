@@ -145,9 +145,9 @@ async fn group(context: &Context, name: &str) -> Answer {
     let group: Option<Group> = read(context, AGENTS, &format!("gmeta.{}", escape(name))).await?;
     let group = group.ok_or_else(|| Error::missing("group", name, "see: muster group list"))?;
     let mut content = Value::Null;
-    if let Some(config) = group.contents.get(Lane::CONFIG) {
-        let key = format!("{}.{}", escape(name), config.digest);
-        let entry = context.steps.bus.get(&kv::stream("groups"), &kv::subject("groups", &key)).await?;
+    let pointer = group.contents.get(&Lane::of(Lane::CONFIG)).and_then(|config| config.in_force());
+    if let Some((bucket, key)) = pointer.and_then(|digest| Lane::config(name).body_at(digest)) {
+        let entry = context.steps.bus.get(&kv::stream(bucket), &kv::subject(bucket, &key)).await?;
         content = entry.and_then(|e| e.body).map_or(Value::Null, |body| String::from_utf8_lossy(&body).into());
     }
     let members = member_set(context, name).await?.len();
@@ -162,7 +162,7 @@ async fn groups(context: &Context) -> Answer {
         let group: Group = decode(AGENTS, &entry.subject, &body)?;
         let Some(name) = entry.subject.rsplit_once('.').and_then(|(_, token)| unescape(token)) else { continue };
         let members = member_set(context, &name).await?.len();
-        let config = group.contents.get(Lane::CONFIG);
+        let config = group.contents.get(&Lane::of(Lane::CONFIG));
         out.push(json!({
             "name": name, "life": group.life, "members": members,
             "revision": config.map(|c| c.revision), "digest": config.map(|c| &c.digest),

@@ -22,7 +22,7 @@ pub(crate) async fn targets(
     after: Option<u32>,
     limit: usize,
 ) -> Answer {
-    let (facts, partition) = partition(&context.steps, &summary.id).await?;
+    let (facts, partition) = partition(&context.steps, summary.fleet(), &summary.id).await?;
     let mut wanted = Numbers::new();
     for (_, numbers) in partition.iter().filter(|(has, _)| status.is_none_or(|s| s == **has)) {
         wanted.union_with(numbers);

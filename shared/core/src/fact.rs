@@ -38,6 +38,11 @@ pub enum Fact {
         /// The recipients.
         numbers: Numbers,
     },
+    /// These recipients were deleted.
+    Gone {
+        /// The recipients.
+        numbers: Numbers,
+    },
     /// The chain ends here: nothing after `after` will be decided.
     Stopped {
         /// Why.

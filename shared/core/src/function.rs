@@ -6,17 +6,21 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::lane::Lane;
 use crate::plan::{Decision, Plan};
 use crate::problem::{Problem, Refusal};
-use crate::record::{Agent, Group};
+use crate::record::{Agent, Content, Group, Reported};
 use crate::task::{Task, TaskType};
 
 /// The code of one task type: a decision for the whole and one for each recipient.
 pub trait Function: Send + Sync + 'static {
     /// The type: the token of the subject, the name of crate and schema.
     const TYPE: TaskType;
-    /// Whether its tasks act one at a time in their order: so it is for every function with a level lane.
+    /// Whether its tasks act one at a time in their order: so it is for every function that changes records.
     const SERIAL: bool = true;
+    /// Whether [`Function::decide`] looks at what agents have reported of themselves. That is advice: it may be older
+    /// than the truth, and is not checked when the decision is stored.
+    const LOOKS_AT_REPORTS: bool = false;
     /// The JSON Schema of the whole task.
     const SCHEMA: &'static str;
     /// The arguments, after the schema has accepted them.
@@ -35,10 +39,28 @@ pub trait Function: Send + Sync + 'static {
 
     /// What is to be done about one recipient, given its desired state; it is enrolled and no newer task of the lane
     /// has changed it.
-    fn decide(task: &Task<Self::Args>, plan: &Plan, agent: &Agent) -> Decision;
+    fn decide(task: &Task<Self::Args>, plan: &Plan, agent: &AgentView) -> Decision;
 }
 
-/// A key that a plan looks at.
+/// A recipient as a decision sees it; what is said of it as an [`Agent`] is its desired state.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentView<'a> {
+    /// Its desired state.
+    pub desired: &'a Agent,
+    /// What it last said of itself; nothing unless the function looks at that.
+    pub reported: &'a Reported,
+}
+
+impl std::ops::Deref for AgentView<'_> {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        self.desired
+    }
+}
+
+/// A key that a plan looks at. Agents, groups, names and the index are checked when the plan is stored: it stands only if
+/// they have not changed. Bodies never change; packages and documents are advice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// An agent's record.
@@ -47,6 +69,14 @@ pub enum Key {
     Group(String),
     /// Who has a name.
     Name(String),
+    /// A content that belongs to no group, with its body: `active-response=<name>`.
+    Index(Lane),
+    /// The body of this lane with this digest.
+    Body(Lane, String),
+    /// The packages that the server nodes hold.
+    Packages,
+    /// All documents of a bucket, at most 10,000.
+    Documents(String),
 }
 
 /// What was found at the declared keys; what is not there is absent.
@@ -62,6 +92,39 @@ pub struct Reads {
     /// Ids of agents by name.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
+    /// Contents that belong to no group.
+    #[serde(default)]
+    pub index: BTreeMap<Lane, Indexed>,
+    /// Bodies by digest.
+    #[serde(default)]
+    pub bodies: BTreeMap<String, String>,
+    /// The bodies of packages by the packages' names.
+    #[serde(default)]
+    pub packages: BTreeMap<String, String>,
+    /// Documents by key.
+    #[serde(default)]
+    pub documents: BTreeMap<String, Document>,
+}
+
+/// A content that belongs to no group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Indexed {
+    /// The pointer.
+    pub pointer: Content,
+    /// The body that it points to, if it points to one.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+/// A document as it lies in a bucket of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The revision of the key.
+    pub revision: u64,
+    /// The value as text.
+    pub text: String,
 }
 
 impl Reads {
@@ -81,7 +144,9 @@ pub trait Bound: Send + Sync {
     /// The refusal.
     fn plan(&self, reads: &Reads) -> Result<Plan, Refusal>;
     /// See [`Function::decide`].
-    fn decide(&self, plan: &Plan, agent: &Agent) -> Decision;
+    fn decide(&self, plan: &Plan, agent: &AgentView) -> Decision;
+    /// See [`Function::LOOKS_AT_REPORTS`].
+    fn looks_at_reports(&self) -> bool;
 }
 
 struct BoundTask<F: Function>(Task<F::Args>);
@@ -95,8 +160,12 @@ impl<F: Function> Bound for BoundTask<F> {
         F::plan(&self.0, reads)
     }
 
-    fn decide(&self, plan: &Plan, agent: &Agent) -> Decision {
+    fn decide(&self, plan: &Plan, agent: &AgentView) -> Decision {
         F::decide(&self.0, plan, agent)
+    }
+
+    fn looks_at_reports(&self) -> bool {
+        F::LOOKS_AT_REPORTS
     }
 }
 

@@ -2,9 +2,11 @@
 
 pub mod chain;
 pub mod configuration;
+pub mod content;
 pub mod dead;
 pub mod desired;
 pub mod fact;
+pub mod fleet;
 pub mod function;
 pub mod instant;
 pub mod lane;

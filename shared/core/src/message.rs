@@ -136,6 +136,9 @@ pub struct Hello {
     pub version: String,
     /// The system it runs on.
     pub os: String,
+    /// The processor it runs on, such as `x86_64`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arch: String,
     /// Labels of its own.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

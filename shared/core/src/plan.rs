@@ -37,6 +37,28 @@ pub struct Plan {
     pub bodies: Vec<Body>,
 }
 
+impl Plan {
+    /// A plan that sets a level lane and changes nothing beside it.
+    pub fn level(action: &str, lane: Lane, select: Target, args: Value) -> Self {
+        Self { lane: Some(lane), ..Self::edge(action, select, args) }
+    }
+
+    /// A plan that sends edge commands and changes nothing beside them.
+    pub fn edge(action: &str, select: Target, args: Value) -> Self {
+        Self {
+            action: action.into(),
+            lane: None,
+            select,
+            args,
+            changes: Vec::new(),
+            finish: Vec::new(),
+            on_stop: Vec::new(),
+            superseded_by: None,
+            bodies: Vec::new(),
+        }
+    }
+}
+
 /// A change of the index that belongs to no single recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -45,12 +67,33 @@ pub enum Change {
     Content {
         /// The group.
         group: String,
-        /// Which of its contents.
-        content: String,
-        /// The new body.
-        digest: String,
+        /// Which of its contents: the lane without the group.
+        content: Lane,
+        /// The new body; none when it is removed, or has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
         /// Its revision.
         revision: u64,
+        /// Members must not have it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        disabled: bool,
+    },
+    /// The index points to another content that belongs to no group.
+    Index {
+        /// Which: `active-response=<name>`.
+        content: Lane,
+        /// The new body; none when it is removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        /// Its revision.
+        revision: u64,
+    },
+    /// An agent's name belongs to it from now on, and the one it had is free.
+    Name {
+        /// The agent.
+        agent: String,
+        /// Its new name.
+        name: String,
     },
     /// A group's life changes.
     Life {
@@ -63,9 +106,10 @@ pub enum Change {
 
 impl Change {
     /// The group that is changed.
-    pub fn group(&self) -> &str {
+    pub fn group(&self) -> Option<&str> {
         match self {
-            Self::Content { group, .. } | Self::Life { group, .. } => group,
+            Self::Content { group, .. } | Self::Life { group, .. } => Some(group),
+            Self::Index { .. } | Self::Name { .. } => None,
         }
     }
 }
@@ -81,6 +125,13 @@ pub struct Body {
     pub content: String,
 }
 
+impl Body {
+    /// A content to store.
+    pub fn new(bucket: &str, name: &str, content: String) -> Self {
+        Self { bucket: bucket.into(), name: name.into(), content }
+    }
+}
+
 /// What is decided about one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,13 +142,19 @@ pub enum Decision {
     Superseded(String),
     /// The agent is to be in exactly these groups.
     Groups(Vec<String>),
-    /// The plan's lane gets this content.
-    Content {
-        /// The body.
-        digest: String,
+    /// The agent has this name from now on.
+    Name(String),
+    /// The plan's lane gets this state.
+    Set {
+        /// The body; none when what the lane held is to be removed, or the lane has no bodies.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
         /// Its revision.
-        revision: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
     },
+    /// The agent is deleted: its record becomes a tombstone, its name is free, it is in no group.
+    Delete,
     /// What the lane holds is handed over again, under a higher version.
     Again,
     /// The edge command is sent.

@@ -23,7 +23,7 @@ pub fn agent_number(id: &str) -> Option<u32> {
     id.parse().ok().filter(|number| agent_id(*number) == id)
 }
 
-/// The whole desired state of one agent: `agents/id.<agent>`.
+/// The whole desired state of one agent or server node: `agents/id.<agent>`, `nodes/id.<node>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agent {
     /// Given once, at enrolment, and never again.
@@ -97,9 +97,9 @@ pub struct Group {
     /// The task that last changed its life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Its contents by lane kind or lane (`config`, `sca=<policy>`, ...).
+    /// Its contents by the lane without the group: `config`, `sca=<policy>`, `ruleset`.
     #[serde(default)]
-    pub contents: BTreeMap<String, Content>,
+    pub contents: BTreeMap<Lane, Content>,
 }
 
 impl Group {
@@ -112,15 +112,28 @@ impl Group {
     pub fn is_alive(&self) -> bool {
         self.life == Life::Alive
     }
+
+    /// The lanes that a member gets when it joins, at this version of its record.
+    pub fn lanes<'a>(&'a self, name: &'a str, version: Stamp) -> impl Iterator<Item = (Lane, Entry)> + 'a {
+        let living = self.contents.iter().filter(|(content, pointer)| {
+            // What was removed, or is disabled, a newcomer never had.
+            pointer.in_force().is_some() || content.bodies().is_none()
+        });
+        living.map(move |(content, pointer)| (Lane::of_content(name, content), pointer.entry(version)))
+    }
 }
 
-/// A pointer from a group to a stored body.
+/// A pointer from a group, or from the index, to a stored body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// Rises with each change, also across deletion.
     pub revision: u64,
-    /// The SHA-256 of the body in hex.
-    pub digest: String,
+    /// The SHA-256 of the body in hex; none when it was removed, and for contents without a body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Recipients must not have it, until it is enabled again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// The order of the task that set it.
     pub order: Stamp,
     /// The task that set it.
@@ -128,24 +141,20 @@ pub struct Content {
 }
 
 impl Content {
+    /// The digest that members are to have.
+    pub fn in_force(&self) -> Option<&str> {
+        self.digest.as_deref().filter(|_| !self.disabled)
+    }
+
     /// The lane entry of a member for this content.
     pub fn entry(&self, version: Stamp) -> Entry {
         Entry {
             version,
             order: self.order,
             task: self.task.clone(),
-            digest: Some(self.digest.clone()),
+            digest: self.in_force().map(str::to_owned),
             revision: Some(self.revision),
         }
-    }
-}
-
-/// The lane of a member for a group's content with this key.
-pub fn content_lane(group: &str, content: &str) -> Lane {
-    match content.split_once('=') {
-        // A content with a name of its own (sca=<policy>) is one lane, whichever group it comes from.
-        Some((kind, item)) => Lane::item_of(kind, item),
-        None => Lane::item_of(content, group),
     }
 }
 
@@ -158,6 +167,9 @@ pub struct Reported {
     /// The system it runs on, such as `linux`.
     #[serde(default)]
     pub os: String,
+    /// The processor it runs on, such as `x86_64`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub arch: String,
     /// Labels of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Fleet;
 use crate::instant::Instant;
 use crate::problem::Problem;
 use crate::stamp::Stamp;
@@ -128,6 +129,11 @@ impl Summary {
             errors: Vec::new(),
             stop: None,
         }
+    }
+
+    /// In whose bucket its chain lies; that of a type which does not exist lies with the agents.
+    pub fn fleet(&self) -> Fleet {
+        self.task_type().map_or(Fleet::Agents, TaskType::fleet)
     }
 
     /// The type, when there is such a type.

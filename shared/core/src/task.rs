@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::fleet::Fleet;
 use crate::instant::Instant;
 use crate::names;
 use crate::problem::{Problem, Refusal};
@@ -59,6 +60,18 @@ task_types! {
 }
 
 impl TaskType {
+    /// Who its recipients are.
+    pub const fn fleet(self) -> Fleet {
+        match self {
+            Self::AgentPackage
+            | Self::CveContent
+            | Self::RulesetUpdate
+            | Self::ServerConfiguration
+            | Self::RbacChange => Fleet::Nodes,
+            _ => Fleet::Agents,
+        }
+    }
+
     /// How long a started command may run unless the task says otherwise.
     pub const fn timeout(self) -> Duration {
         match self {

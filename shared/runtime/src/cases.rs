@@ -1,16 +1,16 @@
 //! The cases of a function: JSON files that are at once unit tests, examples of the schema and documentation.
 //!
 //! A case of `plan` is `{"title", "task", "reads", "plan" | "refused"}`; where it has a plan, `"agents"` may list
-//! cases of `decide`: `{"title", "agent", "decision"}`. `task` is the payload as it is published, `refused` the list
+//! cases of `decide`: `{"title", "agent", "reported"?, "decision"}`. `task` is the payload as it is published, `refused` the list
 //! of `{"code", "pointer"}` in order.
 
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use muster_core::function::{Function, Reads};
+use muster_core::function::{AgentView, Function, Reads};
 use muster_core::instant::Instant;
 use muster_core::plan::{Decision, Plan};
-use muster_core::record::Agent;
+use muster_core::record::{Agent, Reported};
 use muster_core::stamp::Stamp;
 use muster_core::task::{Envelope, place_id};
 use serde::Deserialize;
@@ -43,6 +43,8 @@ struct Refused {
 struct AgentCase {
     title: String,
     agent: Agent,
+    #[serde(default)]
+    reported: Reported,
     decision: Decision,
 }
 
@@ -96,7 +98,7 @@ fn check<F: Function>(definition: &Definition, case: &Case) -> anyhow::Result<()
     let (found, expected) = (serde_json::to_value(&plan)?, serde_json::to_value(expected)?);
     ensure!(found == expected, "planned {found} instead of {expected}");
     for agent in &case.agents {
-        let decision = F::decide(&task, &plan, &agent.agent);
+        let decision = F::decide(&task, &plan, &AgentView { desired: &agent.agent, reported: &agent.reported });
         ensure!(decision == agent.decision, "{}: decided {decision:?} instead of {:?}", agent.title, agent.decision);
     }
     Ok(())

@@ -142,7 +142,7 @@ async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery:
     let Admission::Open { summary, task } = steps::admit(context, &arrival).await? else { return Ok(Carried::Done) };
     tracing::Span::current().record("task", &summary.id);
     trace::task(&summary.id);
-    let chain = Chain::load(context, &summary.id).await?;
+    let chain = Chain::load(context, summary.fleet(), &summary.id).await?;
     if delivery.delivery > chain.delivery.saturating_add(PATIENCE) {
         return Ok(Carried::Stuck(format!("{} deliveries without a new decision", delivery.delivery - chain.delivery)));
     }

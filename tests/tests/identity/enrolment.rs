@@ -206,7 +206,7 @@ async fn nobody_is_control_without_its_key() -> Result<()> {
     for (what, options) in [("nothing", ConnectOptions::new()), ("a bare JWT", jwt)] {
         assert!(connect(options, &closed.url()).await.is_err(), "{what}");
     }
-    assert!(closed.agents("fleet").await.is_err(), "a closed server has no user for a fleet");
+    assert!(connect(closed.options("fleet")?, &closed.url()).await.is_err(), "a closed server has no user for a fleet");
     closed.control().await?;
     Ok(())
 }

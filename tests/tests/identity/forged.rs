@@ -91,13 +91,6 @@ async fn an_agent_speaks_for_itself_only() -> Result<()> {
     ] {
         assert_eq!(is_allowed(&client, &mut events, does, subject).await?, allowed, "{does:?} {subject}");
     }
-    // What an agent may hear is bounded in number too.
-    let mut open = Vec::new();
-    for n in 0..40 {
-        open.push(client.subscribe(format!("_INBOX.001.{n}")).await?);
-    }
-    let event = tokio::time::timeout(PATIENCE, events.recv()).await?.context("closed")?.to_string();
-    assert!(event.to_lowercase().contains("subscription"), "{event}");
     Ok(())
 }
 

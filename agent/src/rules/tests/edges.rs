@@ -10,8 +10,8 @@ fn floor(order: u64) -> HandOver {
     HandOver { floor: Some(Stamp::new(0, order)), ..HandOver::default() }
 }
 
-fn runs(step: &Step) -> bool {
-    matches!(step, Step::Run { .. })
+fn runs(step: &[Step]) -> bool {
+    matches!(step, [Step::Run { .. }])
 }
 
 #[test]
@@ -35,13 +35,13 @@ fn started_is_durable_before_it_starts_and_done_before_it_is_reported() {
 fn it_runs_at_most_once_and_is_reported_again() {
     let mut core = Tape::default().start(ACTIONS);
     assert!(runs(&core.take(edge("e1", 7)).unwrap()));
-    assert_eq!(core.take(edge("e1", 7)).unwrap(), Step::Nothing, "it still runs");
+    assert_eq!(core.take(edge("e1", 7)).unwrap(), [], "it still runs");
     assert_eq!(core.report(Which::All), None);
     core.finished("e1", outcome::outcome(3, "no such address")).unwrap();
     core.finished("e1", outcome::outcome(0, "")).unwrap();
     assert_eq!(reported(&mut core), said(&[("e1", false)]));
     core.confirmed(&["e1".into()]).unwrap();
-    assert_eq!(core.take(edge("e1", 7)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(edge("e1", 7)).unwrap(), []);
     assert_eq!(reported(&mut core), said(&[("e1", false)]));
 }
 
@@ -52,7 +52,7 @@ fn what_a_restart_interrupts_fails_and_is_not_started_again() {
     let mut core = tape.start(ACTIONS);
     assert_eq!(core.state().results[0].result.result.code, outcome::INTERRUPTED);
     assert_eq!(reported(&mut core), said(&[("e1", false)]));
-    assert_eq!(core.take(edge("e1", 7)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(edge("e1", 7)).unwrap(), []);
     assert_eq!(reported(&mut tape.start(ACTIONS)), said(&[("e1", false)]), "it is reported until it is confirmed");
 }
 
@@ -60,7 +60,7 @@ fn what_a_restart_interrupts_fails_and_is_not_started_again() {
 fn below_the_floor_it_never_starts() {
     let mut core = Tape::default().start(ACTIONS);
     assert!(!core.heard(&floor(8)).unwrap());
-    assert_eq!(core.take(edge("e7", 7)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(edge("e7", 7)).unwrap(), []);
     assert!(runs(&core.take(edge("e8", 8)).unwrap()));
     assert_eq!(core.report(Which::All), None);
     core.heard(&floor(3)).unwrap();
@@ -81,7 +81,7 @@ fn an_id_leaves_only_when_it_is_confirmed_and_below_the_floor() {
     core.heard(&floor(5)).unwrap();
     assert_eq!(ids(&core), ["e2", "e9"]);
     // A late copy is older than the floor now, and is not started a second time.
-    assert_eq!(core.take(edge("e1", 1)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(edge("e1", 1)).unwrap(), []);
     core.confirmed(&["e2".into()]).unwrap();
     assert_eq!(ids(&core), ["e9"]);
 }
@@ -89,7 +89,7 @@ fn an_id_leaves_only_when_it_is_confirmed_and_below_the_floor() {
 #[test]
 fn an_unknown_command_fails_once() {
     let mut core = agent();
-    assert_eq!(core.take(edge("e1", 7)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(edge("e1", 7)).unwrap(), []);
     assert_eq!(core.state().results[0].result.result.message, "unknown command: run-active-response");
     assert_eq!(reported(&mut core), said(&[("e1", false)]));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_core::desired;
+use muster_core::fleet::Fleet;
 use muster_core::plan::{Decision, Plan};
 use muster_core::record::{Agent, Content, Group};
 use muster_core::target;
@@ -73,26 +74,21 @@ impl Server {
             }
             Act::Configure(at, body) => {
                 let name = GROUPS[*at];
-                let content =
-                    Content { revision: n, digest: digest(&[*body]), order: task.order, task: task.id.clone() };
-                self.groups.get_mut(name).unwrap().contents.insert("config".into(), content.clone());
+                let content = Content {
+                    revision: n,
+                    digest: Some(digest(&[*body])),
+                    disabled: false,
+                    order: task.order,
+                    task: task.id.clone(),
+                };
+                self.groups.get_mut(name).unwrap().contents.insert(Lane::of(Lane::CONFIG), content.clone());
                 if !self.record.in_group(name) {
                     return;
                 }
-                ("set-config", Lane::config(name), Decision::Content { digest: content.digest, revision: n })
+                ("set-config", Lane::config(name), Decision::Set { digest: content.digest, revision: Some(n) })
             }
         };
-        let plan = Plan {
-            action: action.into(),
-            lane: Some(lane.clone()),
-            select: target::Target::All,
-            args: json!({}),
-            changes: vec![],
-            finish: vec![],
-            on_stop: vec![],
-            superseded_by: None,
-            bodies: vec![],
-        };
+        let plan = Plan::level(action, lane.clone(), target::Target::All, json!({}));
         desired::apply(&mut self.record, &decision, &task, &lane, |name| self.groups.get(name)).unwrap();
         self.commands.push(desired::command(&task, &plan, &self.record, "001"));
     }
@@ -105,7 +101,8 @@ impl Server {
 
     fn sync(&self, core: &mut Core<Tape>, bad: &[u8]) {
         let held = core.hello(&About::default(), BTreeMap::new()).lanes;
-        for command in desired::catch_up(&self.record, "001", |lane| held.get(lane).copied(), Instant(0)) {
+        for command in desired::catch_up(Fleet::Agents, &self.record, "001", |lane| held.get(lane).copied(), Instant(0))
+        {
             assert!(!deliver(core, command, bad), "the record knows no group that the agent is not in");
         }
     }
@@ -119,20 +116,21 @@ impl Server {
             |group: &String| self.record.lanes.get(&Lane::config(group)).and_then(|entry| entry.digest.clone());
         let groups = &self.record.groups;
         let configurations = groups.iter().filter_map(|group| Some((group.clone(), digest(group)?))).collect();
-        InForce { groups: groups.clone(), configurations }
+        InForce { groups: groups.clone(), configurations, contents: vec![] }
     }
 }
 
 /// Carries out a command; true when the agent asks for a sync.
 fn deliver(core: &mut Core<Tape>, command: Command, bad: &[u8]) -> bool {
-    let step = core.take(command).unwrap();
-    if let Step::Set(target) = step {
+    let steps = core.take(command).unwrap();
+    if let [Step::Set(target)] = steps.as_slice() {
+        let target = target.clone();
         let fails = |(_, of): &(String, String)| bad.iter().any(|body| *of == digest(&[*body]));
         let failed = target.state.configurations.iter().any(fails);
         let done = if failed { Err(outcome::outcome(outcome::NOT_APPLIED, "bad")) } else { Ok(()) };
         return core.set(target, done).unwrap();
     }
-    step == Step::Sync
+    steps == [Step::Sync]
 }
 
 proptest! {
@@ -192,7 +190,7 @@ proptest! {
         }
         // A second sync finds nothing to do.
         let held = core.sync(BTreeMap::new()).lanes;
-        let again = desired::catch_up(&server.record, "001", |lane| held.get(lane).copied(), Instant(0));
+        let again = desired::catch_up(Fleet::Agents, &server.record, "001", |lane| held.get(lane).copied(), Instant(0));
         prop_assert!(again.is_empty());
     }
 }

@@ -91,7 +91,7 @@ fn what_failed_with_others_succeeds_when_the_cause_is_gone() {
 fn a_configuration_of_a_foreign_group_is_not_done_but_asks_for_a_sync() {
     let mut core = member();
     let before = core.state().clone();
-    assert_eq!(core.take(set_config("db", 9, "c9", "d1")).unwrap(), Step::Sync);
+    assert_eq!(core.take(set_config("db", 9, "c9", "d1")).unwrap(), [Step::Sync]);
     assert_eq!(*core.state(), before);
 }
 
@@ -100,11 +100,11 @@ fn an_unknown_command_fails_for_the_task_of_each_lane() {
     let mut core = member();
     let sets = [(Lane::of("name"), entry(7, "n1", None)), (Lane::item_of("sca", "cis"), entry(8, "s1", Some("x")))];
     let unknown = Command { sets: sets.into(), ..command("set-weather", "n1", json!({}), 8) };
-    assert_eq!(core.take(unknown.clone()).unwrap(), Step::Nothing);
+    assert_eq!(core.take(unknown.clone()).unwrap(), []);
     assert_eq!(reported(&mut core), said(&[("n1", false), ("s1", false)]));
     let failure = core.state().results[0].result.result.clone();
     assert_eq!((failure.code, failure.message.as_str()), (outcome::UNKNOWN, "unknown command: set-weather"));
-    assert_eq!(core.take(unknown).unwrap(), Step::Nothing);
+    assert_eq!(core.take(unknown).unwrap(), []);
     assert_eq!(reported(&mut core), said(&[("n1", false), ("s1", false)]));
 }
 
@@ -112,7 +112,7 @@ fn an_unknown_command_fails_for_the_task_of_each_lane() {
 fn a_lane_that_the_agent_does_not_know_fails_and_the_others_are_taken() {
     let mut core = member();
     let mut with = set_group(6, "g6", &["web"], &[("web", entry(4, "c1", Some("w1")))]);
-    with.sets.insert(Lane::item_of("sca", "cis"), entry(6, "s1", Some("x")));
+    with.sets.insert(Lane::item_of("active-response", "web/block"), entry(6, "s1", Some("x")));
     assert!(carry_out(&mut core, with, &[]));
     assert_eq!(reported(&mut core), said(&[("c1", true), ("g6", true), ("s1", false)]));
 }
@@ -133,7 +133,7 @@ fn malformed_commands_fail_and_change_nothing() {
     faulty.sets.get_mut(&Lane::config("web")).unwrap().digest = Some("../../etc/passwd".into());
     assert!(!carry_out(&mut core, faulty, &[]));
     assert_eq!(reported(&mut core), said(&[("c20", false)]));
-    assert_eq!(core.take(command("set-group", "not a task id", json!({}), 1)).unwrap(), Step::Nothing);
+    assert_eq!(core.take(command("set-group", "not a task id", json!({}), 1)).unwrap(), []);
     assert_eq!((in_force(&core).len(), reported(&mut core).len()), (2, 0));
     // What failed for its form was no state: the next good one starts from the last good.
     assert!(carry_out(&mut core, set_config("eu", 21, "c21", "e21"), &[]));
@@ -171,7 +171,7 @@ fn a_higher_epoch_forgets_the_versions_and_keeps_the_edge_ids() {
 #[test]
 fn a_state_that_was_overtaken_while_it_was_put_in_force_is_not_recorded() {
     let mut core = member();
-    let Step::Set(older) = core.take(set_config("web", 6, "c6", "w6")).unwrap() else { panic!("newer") };
+    let Some(Step::Set(older)) = core.take(set_config("web", 6, "c6", "w6")).unwrap().pop() else { panic!("newer") };
     assert!(carry_out(&mut core, set_config("web", 7, "c7", "w7"), &[]));
     core.set(older, Ok(())).unwrap();
     assert_eq!(core.state().in_force.digest("web"), Some(digest(b"w7").as_str()));
@@ -185,4 +185,54 @@ fn contents_that_are_lost_are_asked_for_again() {
     let contents = [("web", entry(4, "c1", Some("w1"))), ("eu", entry(5, "c2", Some("e1")))];
     assert!(carry_out(&mut core, set_group(5, "g1", &["web", "eu"], &contents), &[]));
     assert_eq!(in_force(&core).len(), 2);
+}
+
+fn set_policy(lane: &str, version: u64, task: &str, content: Option<&str>) -> Command {
+    let name = if content.is_some() { "set-sca-policy" } else { "remove-sca-policy" };
+    let sets = [(Lane::item_of(Lane::SCA, lane), entry(version, task, content))].into();
+    Command { sets, ..command(name, task, json!({}), version) }
+}
+
+/// The other contents in force: lane and digest.
+fn contents(core: &Core<Tape>) -> Vec<(String, String)> {
+    core.state().in_force.contents.iter().map(|(lane, digest)| (lane.to_string(), digest.clone())).collect()
+}
+
+#[test]
+fn another_lane_is_put_in_force_by_itself_and_the_last_good_one_stays() {
+    let mut core = member();
+    assert!(carry_out(&mut core, set_policy("web/cis", 6, "s1", Some("p1")), &[]));
+    assert!(carry_out(&mut core, set_policy("web/cis", 7, "s2", Some("bad")), &["bad"]));
+    assert_eq!(reported(&mut core), said(&[("s1", true), ("s2", false)]));
+    assert_eq!(contents(&core), [("sca=web=2fcis".to_owned(), digest(b"p1"))]);
+    // The groups' configurations do not touch it.
+    assert!(carry_out(&mut core, set_config("eu", 8, "c8", "e8"), &[]));
+    assert_eq!(contents(&core).len(), 1);
+    assert!(carry_out(&mut core, set_policy("web/cis", 9, "s3", None), &[]));
+    assert_eq!((contents(&core), reported(&mut core)), (vec![], said(&[("c8", true), ("s3", true)])));
+}
+
+#[test]
+fn a_lane_of_a_group_comes_and_goes_with_the_group() {
+    let mut core = member();
+    assert_eq!(core.take(set_policy("db/cis", 6, "s1", Some("p1"))).unwrap(), [Step::Sync], "it is in no such group");
+    let mut joins = set_group(7, "g7", &["db"], &[]);
+    joins.sets.insert(Lane::item_of(Lane::SCA, "db/cis"), entry(7, "s1", Some("p1")));
+    assert!(carry_out(&mut core, joins, &[]));
+    assert_eq!(reported(&mut core), said(&[("g7", true), ("s1", true)]));
+    assert!(carry_out(&mut core, set_group(8, "g8", &["web"], &[]), &[]));
+    assert!(contents(&core).is_empty() && core.state().lanes.len() == 1, "{:?}", core.state());
+}
+
+#[test]
+fn what_takes_its_time_is_overtaken_by_what_is_newer() {
+    let mut core = member();
+    let Some(Step::Lane(older)) = core.take(set_policy("web/cis", 6, "s1", Some("p1"))).unwrap().pop() else {
+        panic!("newer")
+    };
+    core.started(&older).unwrap();
+    assert_eq!(core.report(Which::New).unwrap().results[0].status, ReportStatus::InProgress);
+    assert!(carry_out(&mut core, set_policy("web/cis", 7, "s2", Some("p2")), &[]));
+    core.done(older, Ok(json!({ "late": true }))).unwrap();
+    assert_eq!(contents(&core), [("sca=web=2fcis".to_owned(), digest(b"p2"))]);
 }

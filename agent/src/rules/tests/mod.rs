@@ -40,7 +40,8 @@ impl Tape {
         let mut state = State::new("l1".into());
         let written: Vec<Change> = self.0.borrow().iter().flat_map(|(changes, _)| changes.clone()).collect();
         written.into_iter().for_each(|change| state.apply(change));
-        Core::start(state, self.clone(), actions).unwrap()
+        let lanes = &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA];
+        Core::start(state, self.clone(), Abilities { lanes, actions }).unwrap()
     }
 
     /// The last write.
@@ -92,12 +93,24 @@ fn set_group(version: u64, task: &str, groups: &[&str], contents: &[(&str, Entry
 
 /// Carries out a command as an agent does on which `bad` contents fail; true when something was to be done.
 fn carry_out(core: &mut Core<Tape>, command: Command, bad: &[&str]) -> bool {
-    let Step::Set(target) = core.take(command).unwrap() else { return false };
+    let steps = core.take(command).unwrap();
     let bad: Vec<String> = bad.iter().map(|content| digest(content.as_bytes())).collect();
-    let fails = target.state.configurations.iter().any(|(_, digest)| bad.contains(digest));
-    let done = if fails { Err(outcome::outcome(outcome::NOT_APPLIED, "bad")) } else { Ok(()) };
-    core.set(target, done).unwrap();
-    true
+    let done = |fails| if fails { Err(outcome::outcome(outcome::NOT_APPLIED, "bad")) } else { Ok(()) };
+    let any = steps.iter().any(|step| *step != Step::Sync);
+    for step in steps {
+        match step {
+            Step::Set(target) => {
+                let fails = target.state.configurations.iter().any(|(_, digest)| bad.contains(digest));
+                core.set(target, done(fails)).unwrap();
+            }
+            Step::Lane(single) => {
+                let fails = single.entry.digest.as_ref().is_some_and(|digest| bad.contains(digest));
+                core.done(single, done(fails).map(|()| Value::Null)).unwrap();
+            }
+            Step::Run { .. } | Step::Sync => {}
+        }
+    }
+    any
 }
 
 /// What is newly reported: task and whether it succeeded.

@@ -6,7 +6,7 @@ use muster_core::instant::Instant;
 use muster_core::lane::Lane;
 use muster_core::message::Enrolled;
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::{Agent, DEFAULT_GROUP, Entry, Group, agent_id, content_lane};
+use muster_core::record::{Agent, DEFAULT_GROUP, Entry, Group, agent_id};
 use muster_core::stamp::Stamp;
 
 /// The task that an enrolment's list of groups names; no task can have this id's order, 0-0.
@@ -78,11 +78,8 @@ pub fn record(ask: &Ask, number: u32, default: &Group, epoch: u32, now: Instant)
     let version = Stamp::new(epoch, 1);
     let groups: Vec<String> = default.is_alive().then(|| DEFAULT_GROUP.to_owned()).into_iter().collect();
     let listed = Entry { version, order: Stamp::default(), task: ENROLMENT.to_owned(), digest: None, revision: None };
-    let contents = default.contents.iter().filter(|_| default.is_alive());
-    let lanes = contents
-        .map(|(content, pointer)| (content_lane(DEFAULT_GROUP, content), pointer.entry(version)))
-        .chain([(Lane::of(Lane::GROUPS), listed)])
-        .collect();
+    let contents = default.lanes(DEFAULT_GROUP, version).filter(|_| default.is_alive());
+    let lanes = contents.chain([(Lane::of(Lane::GROUPS), listed)]).collect();
     let (name, nkey) = (ask.name.clone(), ask.nkey.clone());
     Agent { number, name, groups, version, lanes, nkey, enrolled: now, gone: false }
 }
@@ -112,8 +109,14 @@ mod tests {
     }
 
     fn default() -> Group {
-        let content = Content { revision: 3, digest: "d".into(), order: Stamp::new(0, 9), task: "t0-9".into() };
-        Group { contents: [("config".to_owned(), content)].into(), ..Group::alive(None) }
+        let content = Content {
+            revision: 3,
+            digest: Some("d".into()),
+            disabled: false,
+            order: Stamp::new(0, 9),
+            task: "t0-9".into(),
+        };
+        Group { contents: [(Lane::of(Lane::CONFIG), content)].into(), ..Group::alive(None) }
     }
 
     #[test]

@@ -11,8 +11,6 @@ use super::request::Asked;
 const ENROLMENT: i64 = 60;
 /// The account of all agents in the server's configuration.
 const AGENTS: &str = "AGENTS";
-/// An agent needs two subscriptions: its commands and its inbox.
-const SUBSCRIPTIONS: u32 = 16;
 
 /// The user of an agent: it may speak for itself and hear what is for it.
 pub fn agent(issuer: &KeyPair, user: &str, id: &str, now: i64) -> Result<String, String> {
@@ -38,8 +36,8 @@ pub fn newcomer(issuer: &KeyPair, user: &str, nkey: &str, now: i64) -> Result<St
 fn user_claims(user: &str, name: &str, mut nats: Value) -> Value {
     nats["type"] = json!("user");
     nats["version"] = json!(2);
-    nats["subs"] = json!(SUBSCRIPTIONS);
-    // Only the server's own limits.
+    // Only the server's own limits: those of a callout's user are not looked at (nats-server 2.15).
+    nats["subs"] = json!(-1);
     nats["data"] = json!(-1);
     nats["payload"] = json!(-1);
     json!({ "sub": user, "aud": AGENTS, "name": name, "nats": nats })

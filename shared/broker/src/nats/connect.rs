@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, ServerError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::api::jitter;
 use super::settings::{Auth, ConnectionSettings};
 
 /// How long the first connection is tried: long enough for a server that is started at the same time.
 const FIRST: Duration = Duration::from_secs(15);
+/// How long a server may think about credentials: longer than its own limit for asking the gateway (server.conf).
+const VERDICT: Duration = Duration::from_secs(7);
 /// The longest pause between two attempts later on.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -24,15 +27,16 @@ pub async fn connect(settings: &ConnectionSettings) -> Result<Client> {
 async fn connect_within(settings: &ConnectionSettings, limit: Duration) -> Result<Client> {
     let (shown, deadline) = (settings.shown(), tokio::time::Instant::now() + limit);
     loop {
-        let error = match options(settings).await?.connect(settings.servers.as_slice()).await {
-            Ok(client) => return Ok(client),
+        let (heard, events) = unbounded_channel();
+        let error = match options(settings, heard).await?.connect(settings.servers.as_slice()).await {
+            Ok(client) if settings.auth.is_known() || accepted(&client, events).await => return Ok(client),
+            Ok(_) => bail!(refused(&shown, "authorization violation")),
             Err(error) => error,
         };
         match error.kind() {
-            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => bail!(
-                "the NATS server at {shown} refuses the credentials: {error}. \
-                 Set NATS_CREDS, NATS_NKEY, or NATS_USER and NATS_PASSWORD, or choose a context: nats context select"
-            ),
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                bail!(refused(&shown, &error.to_string()))
+            }
             ConnectErrorKind::Tls => bail!("no TLS connection to {shown}: {error}. Is NATS_CA the server's authority?"),
             _ if tokio::time::Instant::now() >= deadline => bail!(
                 "no NATS server answers at {shown}: {error}. Start one (muster up), or say where it is: \
@@ -43,7 +47,37 @@ async fn connect_within(settings: &ConnectionSettings, limit: Duration) -> Resul
     }
 }
 
-async fn options(settings: &ConnectionSettings) -> Result<ConnectOptions> {
+fn refused(shown: &str, why: &str) -> String {
+    format!(
+        "the NATS server at {shown} refuses the credentials: {why}. \
+         Set NATS_CREDS, NATS_NKEY, or NATS_USER and NATS_PASSWORD, or choose a context: nats context select"
+    )
+}
+
+/// Whether the server has taken the credentials. The client calls itself connected at the server's first ping, while
+/// the server may still be asking the gateway; only an answer to something later is a verdict.
+async fn accepted(client: &Client, mut events: UnboundedReceiver<Event>) -> bool {
+    let verdict = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Disconnected | Event::ServerError(ServerError::AuthorizationViolation) => return false,
+                // It may not publish there: so it is known.
+                Event::ServerError(_) => return true,
+                _ => {}
+            }
+        }
+        true
+    };
+    tokio::select! {
+        verdict = verdict => verdict,
+        answer = client.request("muster.nobody", "".into()) => {
+            answer.map_or_else(|error| error.kind() == RequestErrorKind::NoResponders, |_| true)
+        }
+        () = tokio::time::sleep(VERDICT) => true,
+    }
+}
+
+async fn options(settings: &ConnectionSettings, heard: UnboundedSender<Event>) -> Result<ConnectOptions> {
     let options = ConnectOptions::new();
     let mut options = match &settings.auth {
         Auth::None => options,
@@ -71,6 +105,8 @@ async fn options(settings: &ConnectionSettings) -> Result<ConnectOptions> {
     let name = settings.name.clone();
     let tell = move |event| {
         tell(&name, &event);
+        // Only until the verdict does anybody listen.
+        let _ = heard.send(event);
         std::future::ready(())
     };
     Ok(options

@@ -38,6 +38,13 @@ pub(super) enum Auth {
     Seed(String),
 }
 
+impl Auth {
+    /// Whether the server decides by its own file, at once, and asks nobody.
+    pub(super) const fn is_known(&self) -> bool {
+        matches!(self, Self::None | Self::Seed(_))
+    }
+}
+
 /// Credentials as variables and contexts name them.
 #[derive(Default)]
 struct Named {

@@ -163,6 +163,7 @@ pub fn hello() -> Hello {
         ledger: text(),
         version: text(),
         os: text(),
+        arch: text(),
         labels: [(text(), text())].into(),
         lanes: lanes(stamp()),
         digests: lanes(digest(b"x")),
@@ -236,11 +237,12 @@ pub fn facts() -> Vec<Fact> {
         Fact::Expired,
     ];
     facts.extend(sets().map(|numbers| Fact::Superseded { by: text(), numbers }));
+    facts.extend(sets().map(|numbers| Fact::Gone { numbers }));
     facts.extend(stops().into_iter().map(|stop| Fact::Stopped { stop, after: Some(u32::MAX), edge: true }));
     for fact in &facts {
         match fact {
             Fact::Nothing { .. } | Fact::Refused { .. } | Fact::Frozen | Fact::Page { .. } => {}
-            Fact::Superseded { .. } | Fact::Stopped { .. } | Fact::Expired => {}
+            Fact::Superseded { .. } | Fact::Gone { .. } | Fact::Stopped { .. } | Fact::Expired => {}
         }
     }
     facts
@@ -267,8 +269,10 @@ pub fn agent() -> Agent {
 }
 
 pub fn groups() -> Vec<Group> {
-    let content = Content { revision: u64::MAX, digest: digest(b"x"), order: stamp(), task: text() };
-    let of = |life| Group { life, by: Some(text()), contents: [("config".to_owned(), content.clone())].into() };
+    let content =
+        Content { revision: u64::MAX, digest: Some(digest(b"x")), disabled: true, order: stamp(), task: text() };
+    let contents = [(Lane::of(Lane::CONFIG), content)];
+    let of = |life| Group { life, by: Some(text()), contents: contents.clone().into() };
     all!(Life: Alive, Deleting, Deleted).map(of).into()
 }
 
@@ -276,6 +280,7 @@ pub fn reported() -> Reported {
     Reported {
         version: text(),
         os: text(),
+        arch: text(),
         labels: [(text(), text())].into(),
         digests: lanes(digest(b"x")),
         seen: Some(instant()),
@@ -283,13 +288,17 @@ pub fn reported() -> Reported {
 }
 
 fn changes() -> Vec<Change> {
-    let content = Change::Content { group: text(), content: "config".into(), digest: digest(b"x"), revision: u64::MAX };
+    let lane = || Lane::item_of(Lane::SCA, "cis");
+    let (digest, revision) = (Some(digest(b"x")), u64::MAX);
+    let content = Change::Content { group: text(), content: lane(), digest: digest.clone(), revision, disabled: true };
+    let index = Change::Index { content: lane(), digest, revision };
+    let name = Change::Name { agent: "007".into(), name: "web-1".into() };
     let life = |life| Change::Life { group: text(), life };
     let mut changes: Vec<_> = all!(Life: Alive, Deleting, Deleted).map(life).into();
-    changes.push(content);
+    changes.extend([content, index, name]);
     for change in &changes {
         match change {
-            Change::Content { .. } | Change::Life { .. } => {}
+            Change::Content { .. } | Change::Life { .. } | Change::Index { .. } | Change::Name { .. } => {}
         }
     }
     changes

@@ -2,12 +2,13 @@
 
 use muster_broker::{Fault, decode, kv};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
+use muster_core::fleet::Fleet;
 use serde::de::DeserializeOwned;
 
 use super::Context;
 
-/// The bucket of the chains of tasks whose recipients are agents.
-pub const AGENTS: &str = "agents";
+/// The bucket of the agents, of the chains of their tasks, and of what belongs to the system as a whole.
+pub const AGENTS: &str = Fleet::Agents.bucket();
 
 /// The decisions of a task, as far as they are made.
 #[derive(Debug, Clone, Default)]
@@ -27,17 +28,17 @@ impl Chain {
     ///
     /// # Errors
     /// [`Fault::Unavailable`]; [`Fault::Refused`] when a stored decision cannot be read.
-    pub async fn load(context: &Context, task: &str) -> Result<Self, Fault> {
+    pub async fn load(context: &Context, fleet: Fleet, task: &str) -> Result<Self, Fault> {
         let mut chain = Self::default();
-        let Some(plan) = stored::<Planned>(context, &key::plan(task)).await? else { return Ok(chain) };
+        let Some(plan) = stored::<Planned>(context, fleet, &key::plan(task)).await? else { return Ok(chain) };
         chain.delivery = plan.delivery;
         chain.plan = Some(plan.decision);
-        let Some(head) = stored::<Frozen>(context, &key::recipients(task)).await? else { return Ok(chain) };
+        let Some(head) = stored::<Frozen>(context, fleet, &key::recipients(task)).await? else { return Ok(chain) };
         chain.delivery = chain.delivery.max(head.delivery);
         chain.recipients = Some(head.decision);
-        let count = Self::pages(context, task).await?;
+        let count = Self::pages(context, fleet, task).await?;
         for n in count.saturating_sub(2)..count {
-            if let Some(page) = stored::<Paged>(context, &key::page(task, n)).await? {
+            if let Some(page) = stored::<Paged>(context, fleet, &key::page(task, n)).await? {
                 chain.delivery = chain.delivery.max(page.delivery);
                 chain.pages.push((n, page.decision));
             }
@@ -46,9 +47,9 @@ impl Chain {
     }
 
     /// How many pages are decided; they are numbered from 0 without gaps.
-    async fn pages(context: &Context, task: &str) -> Result<u32, Fault> {
-        let filter = kv::subject(AGENTS, &format!("page.{task}.*"));
-        let subjects = context.bus.list(&kv::stream(AGENTS), &filter).await?;
+    async fn pages(context: &Context, fleet: Fleet, task: &str) -> Result<u32, Fault> {
+        let filter = kv::subject(fleet.bucket(), &format!("page.{task}.*"));
+        let subjects = context.bus.list(&kv::stream(fleet.bucket()), &filter).await?;
         let numbers = subjects.iter().filter_map(|subject| subject.rsplit_once('.')?.1.parse::<u32>().ok());
         Ok(numbers.max().map_or(0, |n| n + 1))
     }
@@ -81,7 +82,12 @@ impl Chain {
 ///
 /// # Errors
 /// As [`Chain::load`].
-pub async fn stored<D: DeserializeOwned>(context: &Context, key: &str) -> Result<Option<Stored<D>>, Fault> {
-    let entry = context.bus.get(&kv::stream(AGENTS), &kv::subject(AGENTS, key)).await?;
-    entry.and_then(|e| e.body).map(|body| decode(AGENTS, key, &body)).transpose()
+pub async fn stored<D: DeserializeOwned>(
+    context: &Context,
+    fleet: Fleet,
+    key: &str,
+) -> Result<Option<Stored<D>>, Fault> {
+    let bucket = fleet.bucket();
+    let entry = context.bus.get(&kv::stream(bucket), &kv::subject(bucket, key)).await?;
+    entry.and_then(|e| e.body).map(|body| decode(bucket, key, &body)).transpose()
 }

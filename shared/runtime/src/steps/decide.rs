@@ -1,20 +1,20 @@
 //! Step 4, decide: page by page, in the order of numbers; a page's decisions and changes are one batch.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use muster_broker::{Fault, Txn};
+use muster_broker::{Fault, Txn, decode, kv};
 use muster_core::chain::{Page, Paged, Stored, key};
 use muster_core::desired;
+use muster_core::function::AgentView;
 use muster_core::lane::Lane;
 use muster_core::message::Command;
-use muster_core::names::escape;
 use muster_core::numbers::Numbers;
 use muster_core::plan::{Decision, Plan};
-use muster_core::record::{Agent, Group, agent_id};
+use muster_core::record::{Agent, Reported, agent_id, agent_number};
 
-use super::plan::group_key;
-use super::{AGENTS, Chain, Decided, Job};
+use super::members::Groups;
+use super::{Chain, Decided, Job};
 
 /// A page's batch has at most this many messages, a margin below the server's 1,000 for the page itself.
 const MESSAGES: usize = 900;
@@ -62,7 +62,7 @@ impl<'a> Pages<'a> {
 
     async fn decide(&mut self, n: u32) -> Result<Decided, Fault> {
         for conflict in 1u32.. {
-            let mut txn = Txn::new(&self.job.context.bus, AGENTS);
+            let mut txn = self.job.txn();
             let (page, commands) =
                 stage(self.job, self.plan, self.recipients, n, self.after, self.size, &mut txn).await?;
             match txn.commit().await {
@@ -74,7 +74,7 @@ impl<'a> Pages<'a> {
                 Err(fault) => return Err(fault),
             }
             let name = key::page(&self.job.task.id, n);
-            if let Some(found) = super::chain::stored::<Paged>(self.job.context, &name).await? {
+            if let Some(found) = super::chain::stored::<Paged>(self.job.context, self.job.fleet(), &name).await? {
                 return Ok(Decided { page: found.decision, commands: None });
             }
             if conflict.is_multiple_of(3) {
@@ -99,15 +99,18 @@ pub(super) async fn stage(
     let numbers: Vec<u32> = recipients.after(after).take(size).collect();
     let record = |number: u32| format!("id.{}", agent_id(number));
     txn.load(numbers.iter().map(|number| record(*number))).await?;
+    let reported = reported(job, &numbers).await?;
+    let silent = Reported::default();
     let mut decisions = Vec::with_capacity(numbers.len());
     for number in &numbers {
         let agent: Option<Agent> = txn.get(&record(*number))?;
         // A record that stays as it is need not be checked: a decision not to change it is true of the moment of its
         // reading, and whoever changes it meanwhile takes what is in force now along.
         txn.unchecked(&record(*number));
-        decisions.push(agent.map(|agent| (decide(job, plan, &agent), agent)));
+        let said = reported.get(number).unwrap_or(&silent);
+        decisions.push(agent.map(|agent| (decide(job, plan, &AgentView { desired: &agent, reported: said }), agent)));
     }
-    let mut groups = Groups::load(txn, &decisions).await?;
+    let mut groups = Groups::load(job.fleet(), txn, &changing(&decisions)).await?;
     let mut page = Page { upto: numbers.last().copied(), last: true, ..Page::default() };
     let mut commands = Vec::new();
     for (number, decided) in numbers.iter().copied().zip(decisions) {
@@ -143,6 +146,9 @@ pub(super) async fn stage(
             }
             Ok(applied) => {
                 groups.moved(number, &applied.joined, &applied.left);
+                if agent.gone {
+                    groups.buried(number, &agent.name);
+                }
                 for before in applied.replaced {
                     page.replaced.entry(before).or_default().insert(number);
                 }
@@ -173,7 +179,24 @@ enum Outcome {
     Decision(Decision),
 }
 
-fn decide(job: &Job<'_>, plan: &Plan, agent: &Agent) -> Outcome {
+/// What these recipients said of themselves, where the function looks at it.
+async fn reported(job: &Job<'_>, numbers: &[u32]) -> Result<HashMap<u32, Reported>, Fault> {
+    const REPORTED: &str = "reported";
+    let mut found = HashMap::new();
+    if !job.bound.as_ref().is_ok_and(|bound| bound.looks_at_reports()) || job.task.retry.is_some() {
+        return Ok(found);
+    }
+    let subjects: Vec<String> = numbers.iter().map(|number| kv::subject(REPORTED, &agent_id(*number))).collect();
+    for entry in job.context.bus.get_many(&kv::stream(REPORTED), &subjects).await? {
+        let number = kv::key(REPORTED, &entry.subject).and_then(agent_number);
+        if let (Some(number), Some(body)) = (number, entry.body) {
+            found.insert(number, decode(REPORTED, &entry.subject, &body)?);
+        }
+    }
+    Ok(found)
+}
+
+fn decide(job: &Job<'_>, plan: &Plan, agent: &AgentView) -> Outcome {
     if agent.gone {
         return Outcome::Gone;
     }
@@ -197,74 +220,14 @@ fn decide(job: &Job<'_>, plan: &Plan, agent: &Agent) -> Outcome {
     }
 }
 
-/// The groups that a page's agents join and leave: their lives are checked, their sets of members are changed.
-struct Groups {
-    alive: HashMap<String, Group>,
-    sets: BTreeMap<String, Numbers>,
-    changed: BTreeSet<String>,
-}
-
-impl Groups {
-    async fn load(txn: &mut Txn, decisions: &[Option<(Outcome, Agent)>]) -> Result<Self, Fault> {
-        let mut joined = BTreeSet::new();
-        let mut sets = BTreeSet::new();
-        for (outcome, agent) in decisions.iter().flatten() {
-            let Outcome::Decision(Decision::Groups(groups)) = outcome else { continue };
-            for group in groups.iter().filter(|g| !agent.in_group(g)) {
-                joined.insert(group.clone());
-                sets.insert(set_key(group, agent.number));
-            }
-            sets.extend(agent.groups.iter().filter(|g| !groups.contains(g)).map(|g| set_key(g, agent.number)));
-        }
-        txn.load(joined.iter().map(|name| group_key(name)).chain(sets.iter().cloned())).await?;
-        let mut out = Self { alive: HashMap::new(), sets: BTreeMap::new(), changed: BTreeSet::new() };
-        for name in joined {
-            if let Some(group) = txn.get::<Group>(&group_key(&name))? {
-                out.alive.insert(name, group);
-            }
-        }
-        for key in sets {
-            let numbers = txn.bytes(&key).map_or(Ok(Numbers::new()), |body| Numbers::decode(body));
-            // Only sets that change are written; the others need no check.
-            txn.unchecked(&key);
-            let numbers = numbers.map_err(|why| Fault::Refused(format!("{AGENTS}/{key}: {why}")))?;
-            out.sets.insert(key, numbers);
-        }
-        Ok(out)
-    }
-
-    fn alive(&self, name: &str) -> Option<&Group> {
-        self.alive.get(name)
-    }
-
-    fn moved(&mut self, number: u32, joined: &[String], left: &[String]) {
-        let moves = joined.iter().map(|g| (g, true)).chain(left.iter().map(|g| (g, false)));
-        for (group, joins) in moves {
-            let key = set_key(group, number);
-            let set = self.sets.entry(key.clone()).or_default();
-            if joins {
-                set.insert(number)
-            } else {
-                set.remove(number)
-            };
-            self.changed.insert(key);
-        }
-    }
-
-    /// How many messages the changed sets will need.
-    fn messages(&self) -> usize {
-        self.changed.len()
-    }
-
-    fn store(self, txn: &mut Txn) {
-        for (key, set) in self.sets {
-            if self.changed.contains(&key) {
-                txn.put(&key, set.encode());
-            }
-        }
-    }
-}
-
-fn set_key(group: &str, number: u32) -> String {
-    format!("group.{}.{}", escape(group), Numbers::container(number))
+/// The decisions that move agents between groups, with the records as they were.
+fn changing(decisions: &[Option<(Outcome, Agent)>]) -> Vec<(&Decision, &Agent)> {
+    decisions
+        .iter()
+        .flatten()
+        .filter_map(|(outcome, agent)| match outcome {
+            Outcome::Decision(decision @ (Decision::Groups(_) | Decision::Delete)) => Some((decision, agent)),
+            _ => None,
+        })
+        .collect()
 }

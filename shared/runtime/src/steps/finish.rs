@@ -1,10 +1,10 @@
 //! The end of a saga: what changes after the last page.
 
-use muster_broker::{Fault, Txn};
+use muster_broker::Fault;
 use muster_core::chain::{Finished, Stored, key};
 use muster_core::plan::Plan;
 
-use super::{AGENTS, Job, plan};
+use super::{Job, changes};
 
 /// Makes the last changes once.
 pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
@@ -12,12 +12,12 @@ pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
         return Ok(());
     }
     loop {
-        let mut txn = Txn::new(&job.context.bus, AGENTS);
+        let mut txn = job.txn();
         let name = key::finish(&job.task.id);
         if txn.fetch::<Stored<Finished>>(&name).await?.is_some() {
             return Ok(());
         }
-        if plan::apply(&plan.finish, job, &mut txn).await?.is_err() {
+        if changes::apply(&plan.finish, job.task, &mut txn).await?.is_err() {
             return Ok(());
         }
         txn.put_json(&name, &Stored::new(job.delivery, Finished {}))?;

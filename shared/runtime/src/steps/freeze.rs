@@ -5,7 +5,7 @@ use muster_core::chain::{Frozen, Stored, key};
 use muster_core::numbers::Numbers;
 use muster_core::plan::Plan;
 
-use super::{AGENTS, Chain, Job, resolve, tell};
+use super::{Chain, Job, resolve, tell};
 
 /// What the head says.
 pub(super) struct Head {
@@ -27,13 +27,13 @@ pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<
         }
         None => {}
     }
-    let recipients = resolve::resolve(job.context, &plan.select).await?;
-    let mut txn = Txn::new(&job.context.bus, AGENTS);
+    let recipients = resolve::resolve(job.context, job.fleet(), &plan.select).await?;
+    let mut txn = job.txn();
     stage(job, &recipients, &mut txn)?;
     match txn.commit().await {
         Ok(_) => job.progress.decided().await,
         Err(Fault::Conflict) => {
-            let found = super::chain::stored::<Frozen>(job.context, &key::recipients(id)).await?;
+            let found = super::chain::stored::<Frozen>(job.context, job.fleet(), &key::recipients(id)).await?;
             return match found.map(|stored| stored.decision) {
                 Some(Frozen::Recipients { containers, .. }) => stored(job, &containers).await.map(Some),
                 Some(Frozen::Stop(_)) => Ok(None),
@@ -62,9 +62,10 @@ pub(super) fn stage(job: &Job<'_>, recipients: &Numbers, txn: &mut Txn) -> Resul
 }
 
 async fn stored(job: &Job<'_>, containers: &[u16]) -> Result<Numbers, Fault> {
+    let bucket = job.fleet().bucket();
     let subjects: Vec<String> =
-        containers.iter().map(|c| kv::subject(AGENTS, &key::container(&job.task.id, *c))).collect();
-    let found = resolve::sets(job.context, AGENTS, &subjects).await?;
+        containers.iter().map(|c| kv::subject(bucket, &key::container(&job.task.id, *c))).collect();
+    let found = resolve::sets(job.context, bucket, &subjects).await?;
     if found.len() < subjects.len() {
         // Head and containers lie in one batch: what is missing is not missing, this replica is behind.
         return Err(Fault::Unavailable(format!("recipients of {} are not all there yet", job.task.id)));

@@ -6,11 +6,14 @@
 
 mod admit;
 mod chain;
+mod changes;
 mod decide;
 mod finish;
 mod freeze;
+mod members;
 mod plan;
 mod publish;
+mod reads;
 mod rehearse;
 mod resolve;
 mod retry;
@@ -21,8 +24,9 @@ mod tell;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use muster_broker::{Bus, Clock, Fault};
+use muster_broker::{Bus, Clock, Fault, Txn};
 use muster_core::chain::{Paged, Planned};
+use muster_core::fleet::Fleet;
 use muster_core::function::Bound;
 use muster_core::message::Command;
 use muster_core::plan::Plan;
@@ -68,6 +72,18 @@ pub struct Job<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Job<'_> {
+    /// Who the recipients are.
+    fn fleet(&self) -> Fleet {
+        self.task.kind.fleet()
+    }
+
+    /// A decision over the bucket of the task's chain.
+    fn txn(&self) -> Txn {
+        Txn::new(&self.context.bus, self.fleet().bucket())
+    }
+}
+
 /// Carries a task from where its chain stands to its end: steps 2 to 7. Step 1 is [`admit`].
 ///
 /// # Errors
@@ -85,7 +101,7 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
     };
     // 3 Freeze.
     let Some(recipients) = step("freeze", freeze::freeze(job, &plan, &chain)).await? else {
-        return stop::tell_from_chain(job.context, &job.task.id).await;
+        return stop::tell_from_chain(job.context, job.fleet(), &job.task.id).await;
     };
     // 4 Decide, and beside it what follows from the page before: 5 publish, 6 supersede, 7 tell.
     let mut pages = decide::Pages::resume(job, &plan, &recipients, &chain);
@@ -102,7 +118,7 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
 /// What follows from a page.
 async fn follow(job: &Job<'_>, plan: &Plan, recipients: u64, n: u32, decided: Decided) -> Result<(), Fault> {
     match decided.page {
-        Paged::Stop(_) => stop::tell_from_chain(job.context, &job.task.id).await,
+        Paged::Stop(_) => stop::tell_from_chain(job.context, job.fleet(), &job.task.id).await,
         Paged::Page(page) => {
             publish::publish(job, plan, recipients, &page, decided.commands).await?;
             supersede::supersede(job, &page).await?;

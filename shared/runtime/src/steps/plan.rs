@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use muster_broker::{Fault, Txn, Write, kv};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
-use muster_core::desired;
-use muster_core::function::{Bound, Key, Reads};
+use muster_core::fleet::Fleet;
 use muster_core::names::{digest, escape};
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::{Problem, Refusal};
 use muster_core::record::Group;
 use muster_core::target::Target;
 
-use super::{AGENTS, Chain, Job, decide, freeze, resolve, retry};
+use super::changes::group_key;
+use super::{Chain, Job, changes, decide, freeze, reads, resolve, retry};
 
 /// A task that names at most this many agents is planned, frozen and decided in one batch.
 const SMALL: usize = 64;
@@ -21,14 +21,14 @@ const SMALL: usize = 64;
 /// Decides about the whole, or takes the decision that another delivery has stored meanwhile.
 pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
     for attempt in 1.. {
-        let mut txn = Txn::new(&job.context.bus, AGENTS);
+        let mut txn = job.txn();
         let planned = stage(job, &mut txn).await?;
         store(job, &planned).await?;
         txn.put_json(&key::plan(&job.task.id), &Stored::new(job.delivery, planned.clone()))?;
         let mut chain = Chain { plan: Some(planned.clone()), delivery: job.delivery, ..Chain::default() };
         if let Planned::Plan(plan) = &planned
-            && let Target::Agents(ids) = &plan.select
-            && ids.len() <= SMALL
+            && let Target::Agents(ids) | Target::Servers(ids) = &plan.select
+            && (1..=SMALL).contains(&ids.len())
         {
             whole(job, plan, &mut txn, &mut chain).await?;
         }
@@ -39,7 +39,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
             }
             Err(Fault::Conflict) => {
                 // The index may hold this very plan's effect, and planning again would see "nothing to do" or "taken".
-                let found = Chain::load(job.context, &job.task.id).await?;
+                let found = Chain::load(job.context, job.fleet(), &job.task.id).await?;
                 if let Some(planned) = found.plan.clone() {
                     return Ok((planned, found));
                 }
@@ -53,7 +53,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
 
 /// Adds the other decisions of a small task to the plan's batch.
 async fn whole(job: &Job<'_>, plan: &Plan, txn: &mut Txn, chain: &mut Chain) -> Result<(), Fault> {
-    let recipients = resolve::resolve(job.context, &plan.select).await?;
+    let recipients = resolve::resolve(job.context, job.fleet(), &plan.select).await?;
     let head = freeze::stage(job, &recipients, txn)?;
     chain.recipients = Some(Frozen::Recipients { count: head.count, containers: head.containers });
     let (page, _) = decide::stage(job, plan, &recipients, 0, None, SMALL, txn).await?;
@@ -74,7 +74,7 @@ pub(super) async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault
     if let Some(retry) = &job.task.retry {
         return retry::plan(job, retry).await;
     }
-    let reads = reads(bound, txn).await?;
+    let reads = reads::read(job.context, bound, txn).await?;
     let mut plan = match bound.plan(&reads) {
         Ok(plan) => plan,
         Err(errors) => return Ok(Planned::Refused { errors }),
@@ -83,7 +83,7 @@ pub(super) async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault
     if !unknown.is_empty() {
         return Ok(Planned::Refused { errors: unknown });
     }
-    if let Err(newer) = apply(&plan.changes, job, txn).await? {
+    if let Err(newer) = changes::apply(&plan.changes, job.task, txn).await? {
         plan.superseded_by = Some(newer);
         plan.changes.clear();
         plan.finish.clear();
@@ -104,62 +104,31 @@ async fn store(job: &Job<'_>, planned: &Planned) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is found at the keys that the function declares.
-async fn reads(bound: &dyn Bound, txn: &mut Txn) -> Result<Reads, Fault> {
-    let keys = bound.reads();
-    txn.load(keys.iter().map(stored_at)).await?;
-    let mut reads = Reads::default();
-    for key in keys {
-        let at = stored_at(&key);
-        match key {
-            Key::Agent(id) => reads.agents.extend(txn.get(&at)?.map(|agent| (id, agent))),
-            Key::Group(name) => reads.groups.extend(txn.get(&at)?.map(|group| (name, group))),
-            Key::Name(name) => reads.names.extend(txn.get(&at)?.map(|id| (name, id))),
-        }
-    }
-    Ok(reads)
-}
-
-fn stored_at(key: &Key) -> String {
-    match key {
-        Key::Agent(id) => format!("id.{}", escape(id)),
-        Key::Group(name) => group_key(name),
-        Key::Name(name) => format!("name.{}", escape(name)),
-    }
-}
-
-pub(super) fn group_key(name: &str) -> String {
-    format!("gmeta.{}", escape(name))
-}
-
-/// Applies changes of groups; or says which newer task has had the last word.
-pub(super) async fn apply(changes: &[Change], job: &Job<'_>, txn: &mut Txn) -> Result<Result<(), String>, Fault> {
-    for change in changes {
-        let key = group_key(change.group());
-        match desired::change(txn.fetch::<Group>(&key).await?, change, job.task) {
-            Ok(group) => txn.put_json(&key, &group)?,
-            Err(newer) => return Ok(Err(newer)),
-        }
-    }
-    Ok(Ok(()))
-}
-
 /// The agents and groups of the selection that do not exist, and what cannot be addressed at all.
 async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, Fault> {
     /// More are not named one by one.
     const NAMED: usize = 20;
-    let changed: BTreeSet<&str> = plan.changes.iter().map(Change::group).collect();
+    let changed: BTreeSet<&str> = plan.changes.iter().filter_map(Change::group).collect();
     let mut problems = Vec::new();
     for (pointer, leaf) in plan.select.leaves("/target") {
         let missing: Vec<(usize, &String, &str, &str)> = match leaf {
-            Target::Agents(ids) => {
-                let enrolled = resolve::enrolled_among(job.context, ids).await?;
+            leaf if !concerns(job.fleet(), leaf) => {
+                let (kind, them, others) = match job.fleet() {
+                    Fleet::Agents => (job.task.kind, "agents", "server nodes"),
+                    Fleet::Nodes => (job.task.kind, "server nodes", "agents"),
+                };
+                let message = format!("a task of type {kind} concerns {them}, not {others}");
+                problems.push(Problem::new("wrong-target", pointer, message));
+                continue;
+            }
+            Target::Agents(ids) | Target::Servers(ids) => {
+                let enrolled = resolve::enrolled_among(job.context, job.fleet(), ids).await?;
                 let there = |id: &String| muster_core::record::agent_number(id).is_some_and(|n| enrolled.contains(n));
-                ids.iter()
-                    .enumerate()
-                    .filter(|(_, id)| !there(id))
-                    .map(|(i, id)| (i, id, "agent", "muster agent list"))
-                    .collect()
+                let (what, list) = match job.fleet() {
+                    Fleet::Agents => ("agent", "muster agent list"),
+                    Fleet::Nodes => ("node", "muster node list"),
+                };
+                ids.iter().enumerate().filter(|(_, id)| !there(id)).map(|(i, id)| (i, id, what, list)).collect()
             }
             Target::Groups(names) => {
                 let keys: Vec<String> = names.iter().map(|n| group_key(n)).collect();
@@ -177,14 +146,9 @@ async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, F
                 }
                 missing
             }
-            Target::Servers(_) => {
-                let message = format!("a task of type {} concerns agents, not server nodes", job.task.kind);
-                problems.push(Problem::new("wrong-target", pointer, message));
-                continue;
-            }
             _ => continue,
         };
-        let one = matches!(leaf, Target::Agents(ids) | Target::Groups(ids) if ids.len() == 1);
+        let one = matches!(leaf, Target::Agents(ids) | Target::Servers(ids) | Target::Groups(ids) if ids.len() == 1);
         let total = missing.len();
         for (i, name, what, list) in missing.into_iter().take(NAMED) {
             let pointer = if one { format!("{pointer}/id") } else { format!("{pointer}/id/{i}") };
@@ -196,4 +160,13 @@ async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, F
         }
     }
     Ok(problems)
+}
+
+/// Whether a leaf can mean recipients of this kind.
+fn concerns(fleet: Fleet, leaf: &Target) -> bool {
+    match leaf {
+        Target::Servers(_) => fleet == Fleet::Nodes,
+        Target::Agents(_) | Target::Groups(_) | Target::All | Target::Query(_) => fleet == Fleet::Agents,
+        Target::Failures(..) | Target::Any(_) | Target::Without(..) => true,
+    }
 }

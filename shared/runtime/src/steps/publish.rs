@@ -11,7 +11,7 @@ use muster_core::record::{Agent, agent_id};
 use muster_telemetry::metrics;
 use muster_telemetry::trace::{self, Origin};
 
-use super::{AGENTS, Job};
+use super::Job;
 
 /// The stream of level commands: a mailbox, the newest of a lane stays.
 const COMMANDS: &str = "COMMANDS";
@@ -40,7 +40,7 @@ pub(super) async fn publish(
     let store = async {
         let origin = Origin::for_recipients(recipients);
         let writes = commands.iter().map(|command| {
-            let subject = format!("commands.agent.{}.{token}", command.target.id);
+            let subject = format!("commands.{}.{}.{token}", command.target.kind, command.target.id);
             Ok(Write::new(subject, encode(command)?).ttl(left).origin(&origin))
         });
         let writes: Vec<Write> = writes.collect::<Result<_, Fault>>()?;
@@ -61,12 +61,13 @@ pub(super) async fn publish(
 /// The commands of a page that an earlier delivery, or another copy, has decided. Where a newer task has set the lane
 /// since, its command is the one that counts, and this one's must not take its place in the mailbox.
 async fn rebuild(job: &Job<'_>, plan: &Plan, page: &Page) -> Result<Vec<Command>, Fault> {
+    let bucket = job.fleet().bucket();
     let subjects: Vec<String> =
-        page.commanded.iter().map(|n| kv::subject(AGENTS, &format!("id.{}", agent_id(n)))).collect();
+        page.commanded.iter().map(|n| kv::subject(bucket, &format!("id.{}", agent_id(n)))).collect();
     let mut records = HashMap::new();
-    for entry in job.context.bus.get_many(&kv::stream(AGENTS), &subjects).await? {
+    for entry in job.context.bus.get_many(&kv::stream(bucket), &subjects).await? {
         if let Some(body) = entry.body {
-            let agent: Agent = decode(AGENTS, &entry.subject, &body)?;
+            let agent: Agent = decode(bucket, &entry.subject, &body)?;
             records.insert(agent.number, agent);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_broker::{Fault, Txn};
+use muster_broker::Fault;
 use muster_core::chain::{Page, Planned};
 use muster_core::numbers::Numbers;
 use muster_core::plan::Plan;
@@ -10,7 +10,7 @@ use muster_core::problem::Problem;
 use muster_core::record::agent_id;
 use serde::Serialize;
 
-use super::{AGENTS, Job, decide, plan, resolve};
+use super::{Job, decide, plan, resolve};
 
 /// This many recipients of each decision are named.
 const SAMPLE: usize = 10;
@@ -57,13 +57,13 @@ pub struct Decided {
 /// # Errors
 /// [`Fault::Unavailable`].
 pub async fn rehearse(job: &Job<'_>) -> Result<Rehearsal, Fault> {
-    let mut txn = Txn::new(&job.context.bus, AGENTS);
+    let mut txn = job.txn();
     let plan = match plan::stage(job, &mut txn).await? {
         Planned::Plan(plan) => plan,
         Planned::Refused { errors } => return Ok(Rehearsal::Refused { refused: errors }),
         Planned::Nothing { .. } | Planned::Stop(_) => return Ok(Rehearsal::Refused { refused: Vec::new() }),
     };
-    let recipients = resolve::resolve(job.context, &plan.select).await?;
+    let recipients = resolve::resolve(job.context, job.fleet(), &plan.select).await?;
     let decisions = decisions(job, &plan, &recipients).await?;
     Ok(Rehearsal::Planned {
         action: plan.action.clone(),
@@ -84,7 +84,7 @@ async fn decisions(job: &Job<'_>, plan: &Plan, recipients: &Numbers) -> Result<D
     };
     let mut after = None;
     loop {
-        let mut txn = Txn::new(&job.context.bus, AGENTS);
+        let mut txn = job.txn();
         let (page, _): (Page, _) = decide::stage(job, plan, recipients, 0, after, PAGE, &mut txn).await?;
         add("commanded", None, &page.commanded);
         add("gone", None, &page.gone);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::StreamExt;
 use muster_broker::{Fault, decode, kv};
+use muster_core::fleet::Fleet;
 use muster_core::names::escape;
 use muster_core::numbers::Numbers;
 use muster_core::query::Query;
@@ -15,40 +16,45 @@ use muster_core::target::Target;
 use super::{AGENTS, Context};
 
 /// Whom a target means now.
-pub(super) async fn resolve(context: &Context, target: &Target) -> Result<Numbers, Fault> {
+pub(super) async fn resolve(context: &Context, fleet: Fleet, target: &Target) -> Result<Numbers, Fault> {
     let mut leaves = BTreeMap::new();
     for (pointer, leaf) in target.leaves("") {
-        leaves.insert(pointer, self::leaf(context, leaf).await?);
+        leaves.insert(pointer, self::leaf(context, fleet, leaf).await?);
     }
     Ok(target.evaluate(&leaves, ""))
 }
 
-async fn leaf(context: &Context, leaf: &Target) -> Result<Numbers, Fault> {
+async fn leaf(context: &Context, fleet: Fleet, leaf: &Target) -> Result<Numbers, Fault> {
     Ok(match leaf {
-        Target::Agents(ids) => ids.iter().filter_map(|id| agent_number(id)).collect(),
+        Target::Servers(ids) if ids.is_empty() => all(context, fleet).await?,
+        Target::Agents(ids) | Target::Servers(ids) => ids.iter().filter_map(|id| agent_number(id)).collect(),
         Target::Groups(names) => {
             let filters: Vec<String> = names.iter().map(|name| format!("group.{}.*", escape(name))).collect();
-            cut(context, &filters).await?.1
+            cut(context, fleet, &filters).await?.1
         }
-        Target::All => {
-            let (sets, _) = cut(context, &["enrolled.*".into(), "gone.*".into()]).await?;
-            sets[0].minus(&sets[1])
-        }
+        Target::All => all(context, fleet).await?,
         Target::Query(text) => query(context, text).await?,
-        Target::Failures(task, status) => failures(context, task, status).await?,
-        Target::Servers(_) | Target::Any(_) | Target::Without(..) => Numbers::new(),
+        Target::Failures(task, status) => failures(context, fleet, task, status).await?,
+        Target::Any(_) | Target::Without(..) => Numbers::new(),
     })
+}
+
+/// Every recipient that is enrolled and not gone.
+async fn all(context: &Context, fleet: Fleet) -> Result<Numbers, Fault> {
+    let (sets, _) = cut(context, fleet, &["enrolled.*".into(), "gone.*".into()]).await?;
+    Ok(sets[0].minus(&sets[1]))
 }
 
 /// The sets under each filter, and all of them together, as they were at one moment: an agent that moves from one
 /// group to another while both are read is in one of them. After four tries the last reading is taken.
-async fn cut(context: &Context, filters: &[String]) -> Result<(Vec<Numbers>, Numbers), Fault> {
+async fn cut(context: &Context, fleet: Fleet, filters: &[String]) -> Result<(Vec<Numbers>, Numbers), Fault> {
+    let bucket = fleet.bucket();
     let mut before = None;
     for _ in 0..4 {
         let mut readings = Vec::new();
         for filter in filters {
-            let subjects = context.bus.list(&kv::stream(AGENTS), &kv::subject(AGENTS, filter)).await?;
-            readings.push(sets(context, AGENTS, &subjects).await?);
+            let subjects = context.bus.list(&kv::stream(bucket), &kv::subject(bucket, filter)).await?;
+            readings.push(sets(context, bucket, &subjects).await?);
         }
         if before.as_ref() == Some(&readings) {
             break;
@@ -87,12 +93,13 @@ pub(super) async fn sets(
 }
 
 /// Those of the ids that were ever enrolled. Enrolment is for ever, so a later look would find no fewer.
-pub(super) async fn enrolled_among(context: &Context, ids: &[String]) -> Result<Numbers, Fault> {
+pub(super) async fn enrolled_among(context: &Context, fleet: Fleet, ids: &[String]) -> Result<Numbers, Fault> {
     let mut containers: Vec<u16> = ids.iter().filter_map(|id| agent_number(id)).map(Numbers::container).collect();
     containers.sort_unstable();
     containers.dedup();
-    let subjects: Vec<String> = containers.iter().map(|c| kv::subject(AGENTS, &format!("enrolled.{c}"))).collect();
-    Ok(union(sets(context, AGENTS, &subjects).await?))
+    let bucket = fleet.bucket();
+    let subjects: Vec<String> = containers.iter().map(|c| kv::subject(bucket, &format!("enrolled.{c}"))).collect();
+    Ok(union(sets(context, bucket, &subjects).await?))
 }
 
 async fn query(context: &Context, text: &str) -> Result<Numbers, Fault> {
@@ -120,9 +127,9 @@ async fn query(context: &Context, text: &str) -> Result<Numbers, Fault> {
 }
 
 /// The recipients of a task that have one of these statuses now; failure, timeout or expired when none is named.
-async fn failures(context: &Context, task: &str, wanted: &[Status]) -> Result<Numbers, Fault> {
+async fn failures(context: &Context, fleet: Fleet, task: &str, wanted: &[Status]) -> Result<Numbers, Fault> {
     let wanted = if wanted.is_empty() { &[Status::Failure, Status::Timeout, Status::Expired] } else { wanted };
-    let (_, partition) = partition(context, task).await?;
+    let (_, partition) = partition(context, fleet, task).await?;
     let mut found = Numbers::new();
     for numbers in wanted.iter().filter_map(|status| partition.get(status)) {
         found.union_with(numbers);
@@ -134,7 +141,11 @@ async fn failures(context: &Context, task: &str, wanted: &[Status]) -> Result<Nu
 ///
 /// # Errors
 /// [`Fault::Unavailable`].
-pub async fn partition(context: &Context, task: &str) -> Result<(Facts, BTreeMap<Status, Numbers>), Fault> {
+pub async fn partition(
+    context: &Context,
+    fleet: Fleet,
+    task: &str,
+) -> Result<(Facts, BTreeMap<Status, Numbers>), Fault> {
     let filter = kv::subject("sets", &format!("{task}.>"));
     let subjects = context.bus.list(&kv::stream("sets"), &filter).await?;
     let mut facts = Facts::default();
@@ -143,8 +154,9 @@ pub async fn partition(context: &Context, task: &str) -> Result<(Facts, BTreeMap
             facts.add(mark, &numbers);
         }
     }
-    let filter = kv::subject(AGENTS, &format!("recipients.{task}.*"));
-    let subjects = context.bus.list(&kv::stream(AGENTS), &filter).await?;
-    let partition = facts.partition(&union(sets(context, AGENTS, &subjects).await?));
+    let bucket = fleet.bucket();
+    let filter = kv::subject(bucket, &format!("recipients.{task}.*"));
+    let subjects = context.bus.list(&kv::stream(bucket), &filter).await?;
+    let partition = facts.partition(&union(sets(context, bucket, &subjects).await?));
     Ok((facts, partition))
 }

@@ -22,7 +22,7 @@ pub(super) async fn plan(job: &Job<'_>, retry: &Retry) -> Result<Planned, Fault>
     if before.kind != job.task.kind.name() {
         return refused(format!("the task '{}' is of type {}", retry.of, before.kind));
     }
-    match stored::<Planned>(job.context, &key::plan(&retry.of)).await?.map(|stored| stored.decision) {
+    match stored::<Planned>(job.context, job.fleet(), &key::plan(&retry.of)).await?.map(|stored| stored.decision) {
         Some(Planned::Plan(plan)) => Ok(Planned::Plan(Box::new(Plan {
             select: Target::Failures(retry.of.clone(), retry.status.clone()),
             changes: Vec::new(),

@@ -4,13 +4,14 @@
 use muster_broker::{Fault, Txn};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
 use muster_core::fact::Fact;
+use muster_core::fleet::Fleet;
 use muster_core::plan::Plan;
 use muster_core::status::State;
 use muster_core::summary::{Stop, Summary};
 use muster_core::task::Task;
 
 use super::admit::summary;
-use super::{AGENTS, Chain, Context, plan::group_key, tell};
+use super::{Chain, Context, changes, tell};
 
 /// What a stop came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,25 +34,26 @@ pub async fn stop(context: &Context, id: &str, reason: &Stop) -> Result<StopOutc
         if summary.state.is_end() {
             return Ok(StopOutcome::Ended(summary.state));
         }
-        let chain = Chain::load(context, id).await?;
+        let fleet = summary.fleet();
+        let chain = Chain::load(context, fleet, id).await?;
         if let Some(Planned::Refused { .. }) = chain.plan {
             return Ok(StopOutcome::Ended(State::Rejected));
         }
         if let Some(Planned::Nothing { .. }) = chain.plan {
             return Ok(StopOutcome::Ended(State::Succeeded));
         }
-        let mut txn = Txn::new(&context.bus, AGENTS);
+        let mut txn = Txn::new(&context.bus, fleet.bucket());
         if txn.fetch::<Stored<Stop>>(&key::stop(id)).await?.is_some()
             && (chain.stopped().is_some() || chain.is_decided())
         {
-            tell_from_chain(context, id).await?;
+            tell_from_chain(context, fleet, id).await?;
             return Ok(StopOutcome::Stopped);
         }
         txn.put_json(&key::stop(id), &Stored::new(chain.delivery, reason.clone()))?;
         next_decision(&chain, &summary, reason, &mut txn).await?;
         match txn.commit().await {
             Ok(_) => {
-                tell_from_chain(context, id).await?;
+                tell_from_chain(context, fleet, id).await?;
                 return Ok(StopOutcome::Stopped);
             }
             Err(Fault::Conflict) => {}
@@ -79,12 +81,10 @@ async fn next_decision(chain: &Chain, summary: &Summary, reason: &Stop, txn: &mu
 }
 
 async fn undo(plan: &Plan, summary: &Summary, txn: &mut Txn) -> Result<(), Fault> {
+    let by = Task { id: summary.id.clone(), order: summary.order, ..nobody(summary) };
     for change in &plan.on_stop {
-        let key = group_key(change.group());
-        let by = Task { id: summary.id.clone(), order: summary.order, ..nobody(summary) };
-        if let Ok(group) = muster_core::desired::change(txn.fetch(&key).await?, change, &by) {
-            txn.put_json(&key, &group)?;
-        }
+        // What a newer task has changed since is that task's.
+        let _ = changes::apply(std::slice::from_ref(change), &by, txn).await?;
     }
     Ok(())
 }
@@ -110,9 +110,9 @@ fn nobody(summary: &Summary) -> Task<()> {
 ///
 /// # Errors
 /// [`Fault::Unavailable`].
-pub async fn tell_from_chain(context: &Context, id: &str) -> Result<(), Fault> {
-    let Some(reason) = super::chain::stored::<Stop>(context, &key::stop(id)).await? else { return Ok(()) };
-    let chain = Chain::load(context, id).await?;
+pub async fn tell_from_chain(context: &Context, fleet: Fleet, id: &str) -> Result<(), Fault> {
+    let Some(reason) = super::chain::stored::<Stop>(context, fleet, &key::stop(id)).await? else { return Ok(()) };
+    let chain = Chain::load(context, fleet, id).await?;
     let edge = matches!(&chain.plan, Some(Planned::Plan(plan)) if plan.lane.is_none());
     tell_stop(context, id, reason.decision, chain.decided_upto(), edge).await
 }
