@@ -38,6 +38,12 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("rbac-change"),
+        task_type("server-configuration"),
+        task_type("agent-upgrade"),
+        task_type("agent-package"),
+        task_type("agent-deletion"),
+        task_type("agent-name"),
         task_type("group-configuration"),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
