@@ -1,7 +1,6 @@
 //! The agent: a program with a root directory of its own.
 
 mod enrol;
-mod jobs;
 mod session;
 mod timer;
 mod token;
@@ -17,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::token::TokenSource;
 
-use self::jobs::Jobs;
 use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
@@ -84,7 +82,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
     let (told, connected) = unbounded_channel();
     let client = access(None).connect(&enrolment.id, Some(told)).await?;
-    let worker = Worker { core, configurator, client, root, identity, enrolment, jobs: Jobs::new() };
+    let worker = Worker { core, configurator, client, root, identity, enrolment };
     Session::new(worker, about, connected).run(stop).await
 }
 

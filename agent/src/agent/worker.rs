@@ -8,7 +8,6 @@ use muster_core::message::{BodyAnswer, HandOver, Outcome};
 use muster_core::names::agent_name_fault;
 use serde_json::{Value, json};
 
-use super::jobs::{Jobs, Said};
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::link::ask;
@@ -26,7 +25,6 @@ pub struct Worker {
     pub root: Root,
     pub identity: Identity,
     pub enrolment: Enrolment,
-    pub jobs: Jobs,
 }
 
 impl Worker {
@@ -61,19 +59,6 @@ impl Worker {
         Ok(sync)
     }
 
-    /// Takes in what a job says.
-    ///
-    /// # Errors
-    /// When the ledger cannot be written.
-    pub fn heard(&mut self, said: Said) -> anyhow::Result<()> {
-        match said {
-            Said::Started(single) => self.core.started(&single)?,
-            Said::Lane(single, done) => self.core.done(single, done)?,
-            Said::Run(task, outcome) => self.core.finished(&task, outcome)?,
-        }
-        Ok(())
-    }
-
     /// Puts groups and configurations in force.
     async fn set(
         &mut self,
@@ -99,7 +84,7 @@ impl Worker {
 
     /// Puts one lane in force.
     async fn lane(&mut self, single: Single) -> anyhow::Result<bool> {
-        if !self.core.wants(&single) || self.jobs.has(&single) {
+        if !self.core.wants(&single) {
             return Ok(false);
         }
         let done = match single.lane.kind() {
