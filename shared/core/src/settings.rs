@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
     let default = Settings::default();
     let chunk_size = match &document["packages"]["chunk_size"] {
         Value::Null => default.chunk_size,
-        given => size(given).filter(|bytes| (1000..=MAX_CHUNK).contains(bytes)).ok_or_else(|| {
+        given => bytes(given).filter(|bytes| (1000..=MAX_CHUNK).contains(bytes)).ok_or_else(|| {
             let message = format!("{given} is not between 1KB and {}KB", MAX_CHUNK / 1000);
             vec![Problem::new("size", "/packages/chunk_size", message)]
         })?,
@@ -49,6 +49,11 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Problem>> {
         chunk_size,
         sync_interval: document["sync"]["interval"].as_str().and_then(duration).unwrap_or(default.sync_interval),
     })
+}
+
+/// A size given as a number of bytes or as a text.
+fn bytes(given: &Value) -> Option<u64> {
+    given.as_u64().or_else(|| size(given.as_str()?))
 }
 
 #[cfg(test)]
