@@ -16,8 +16,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// All that runs beside the server.
-pub const COMPONENTS: [&str; 5] =
-    ["group-assignment", "group-configuration", "task-manager", "comms-api", "result-collector"];
+pub const COMPONENTS: [&str; 7] = [
+    "group-assignment",
+    "group-configuration",
+    "agent-name",
+    "agent-deletion",
+    "task-manager",
+    "comms-api",
+    "result-collector",
+];
 
 /// A server and the processes that work on it.
 pub struct System {
@@ -48,6 +55,8 @@ impl System {
         for (stream, consumer) in [
             ("TASKS", "group-assignment"),
             ("TASKS", "group-configuration"),
+            ("TASKS", "agent-name"),
+            ("TASKS", "agent-deletion"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),

@@ -9,7 +9,7 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use muster_core::names::agent_name_fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ pub use self::token::TokenSource;
 use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
-use crate::disk::{DiskLedger, Identity, Root};
+use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::link::{Access, Secret};
 use crate::rules::{About, Core};
 
@@ -65,6 +65,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let seed = Secret(identity.key.seed()?);
     let access = |token| Access { url: settings.url.clone(), seed: seed.clone(), token };
     let enrolment = match identity.enrolment.clone() {
+        Some(Enrolment { id, deleted: true, .. }) => bail!(
+            "agent {id} was deleted; to enrol a new one, give it a directory of its own (or empty {})",
+            settings.root.display()
+        ),
         Some(enrolment) => enrolment,
         None => {
             let name = settings.name.clone().unwrap_or_else(machine_name);

@@ -76,7 +76,13 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => break,
                 push = pushes.next() => match push {
-                    Some(push) => traced(&push).run(self.pushed(push)).await?,
+                    Some(push) => {
+                        traced(&push).run(self.pushed(push)).await?;
+                        if self.worker.enrolment.deleted {
+                            tracing::warn!("this agent was deleted; it ends");
+                            break;
+                        }
+                    }
                     None => pushes = self.subscribe().await?,
                 },
                 Some(()) = self.connected.recv() => {

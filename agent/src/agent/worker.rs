@@ -15,7 +15,9 @@ use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 
 /// What this agent can carry out.
-pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[] };
+pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[DISCONNECT] };
+/// The edge command that tells an agent that it was deleted.
+const DISCONNECT: &str = "disconnect";
 
 /// The agent's rules, and the hands that carry them out.
 pub struct Worker {
@@ -49,7 +51,7 @@ impl Worker {
                     Step::Set(target) => self.set(&task, &action, target, &hand_over.bodies).await?,
                     Step::Lane(single) => self.lane(single).await?,
                     Step::Run { task, action, .. } => {
-                        self.core.finished(&task, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
+                        self.run(&task, &action.name)?;
                         false
                     }
                     Step::Sync => true,
@@ -80,6 +82,20 @@ impl Worker {
         let sync = self.core.set(target, done)?;
         self.configurator.tidy(self.core.state());
         Ok(sync)
+    }
+
+    /// Carries out an edge command.
+    fn run(&mut self, task: &str, action: &str) -> anyhow::Result<()> {
+        let done = match action {
+            DISCONNECT => {
+                let deleted = Enrolment { deleted: true, ..self.enrolment.clone() };
+                self.identity.keep(&self.root, deleted.clone())?;
+                self.enrolment = deleted;
+                Outcome::default()
+            }
+            unknown => outcome(UNKNOWN, format!("unknown command: {unknown}")),
+        };
+        Ok(self.core.finished(task, done)?)
     }
 
     /// Puts one lane in force.

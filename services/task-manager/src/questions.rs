@@ -220,9 +220,9 @@ async fn agents(context: &Context, asked: &Asked) -> Answer {
             all.push(decode(AGENTS, &entry.subject, &body)?);
         }
     }
-    let silent = Reported::default();
+    let (silent, now) = (Reported::default(), context.steps.clock.now());
     let of = |agent: &Agent| reported.get(&agent_id(agent.number)).unwrap_or(&silent);
-    all.retain(|agent| !agent.gone && query.as_ref().is_none_or(|q| q.matches(agent, of(agent))));
+    all.retain(|agent| !agent.gone && query.as_ref().is_none_or(|q| q.matches(agent, of(agent), now)));
     all.sort_by_key(|agent| agent.number);
     let total = all.len();
     let page =
