@@ -199,7 +199,8 @@ impl System {
         command.args(["fleet", "--count", &count.to_string(), "--prefix", "v"]);
         let fleet = Process::start(command)?;
         eventually("the fleet's enrolment", PATIENCE, || async {
-            let answer = self.ask("agent.list", &json!({ "limit": 1 })).await.map_err(|e| e.to_string())?;
+            let question = json!({ "limit": 1, "query": "name ~ v-*" });
+            let answer = self.ask("agent.list", &question).await.map_err(|e| e.to_string())?;
             if answer["total"] == count { Ok(()) } else { Err(answer["total"].to_string()) }
         })
         .await;

@@ -33,7 +33,7 @@ async fn a_name_is_one_agents_and_the_id_stays() -> Result<()> {
     let root = home.path().join("a1");
     let _agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
-    let _fleet = system.fleet(2).await;
+    let _fleet = system.fleet(2).await?;
     let ended = done(&system, "agent-name", &rename(&id, "db.example")).await?;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
     let file: Value = serde_json::from_slice(&std::fs::read(root.join("agent.json"))?)?;
@@ -41,7 +41,7 @@ async fn a_name_is_one_agents_and_the_id_stays() -> Result<()> {
     // The same again changes nothing; the old name is free for another.
     let again = done(&system, "agent-name", &rename(&id, "db.example")).await?;
     assert_eq!((again.state, again.counts.skipped), (State::Succeeded, 1));
-    let other = system.records().await?.into_iter().find(|agent| agent.name.starts_with('v')).expect("a virtual one");
+    let other = system.records().await?.into_iter().find(|agent| agent.name.starts_with("v-")).expect("a virtual one");
     let other = muster_core::record::agent_id(other.number);
     let taken = done(&system, "agent-name", &rename(&other, "db.example")).await?;
     assert_eq!(
@@ -90,7 +90,7 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let root = home.path().join("a1");
     let mut agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
-    let _fleet = system.fleet(4).await;
+    let _fleet = system.fleet(4).await?;
     system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
 
     // An open task of an agent that is away: its recipient is gone with it.
@@ -126,7 +126,7 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
 
     // Many at once, the function killed in between.
     system.kill("agent-deletion")?;
-    let many = json!({ "target": { "type": "query", "id": "name ~ v* and not unseen > 1h" }, "args": {} });
+    let many = json!({ "target": { "type": "query", "id": "name ~ v-* and not unseen > 1h" }, "args": {} });
     let task = system.publish("agent-deletion", &many).await?;
     system.run("agent-deletion", &[("MUSTER_CRASH", "kill-after:$KV.agents.page.")])?;
     eventually("the crash", PATIENCE, || async {

@@ -75,7 +75,10 @@ async fn work(client: Client, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedR
         }
         pause = if news.is_empty() { (2 * pause).min(LONGEST_PAUSE) } else { PAUSE };
         let now = clock.now();
-        watched.extend(news.iter().map(|agent| (agent, now.plus(WATCHED))));
+        // Who is watched already is not watched anew: or asking again and again would never come to an end.
+        for agent in news.iter() {
+            watched.entry(agent).or_insert(now.plus(WATCHED));
+        }
         match look(&client, &watched.keys().copied().collect()).await {
             Ok(closed) => {
                 let again = clock.now().plus(WATCHED);
