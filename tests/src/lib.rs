@@ -16,11 +16,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// All that runs beside the server.
-pub const COMPONENTS: [&str; 7] = [
+pub const COMPONENTS: [&str; 9] = [
     "group-assignment",
     "group-configuration",
     "agent-name",
     "agent-deletion",
+    "server-configuration",
+    "rbac-change",
     "task-manager",
     "comms-api",
     "result-collector",
@@ -57,6 +59,9 @@ impl System {
             ("TASKS", "group-configuration"),
             ("TASKS", "agent-name"),
             ("TASKS", "agent-deletion"),
+            ("TASKS", "server-configuration"),
+            ("TASKS", "rbac-change"),
+            ("TASKS", "agent-package"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),
@@ -119,6 +124,11 @@ impl System {
     /// The processes of a component, the oldest first.
     pub fn copies(&mut self, component: &str) -> &mut Vec<Process> {
         self.running.entry(component.to_owned()).or_default()
+    }
+
+    /// What a copy of a component has written to its log.
+    pub fn log(&self, component: &str, copy: usize) -> String {
+        self.running.get(component).and_then(|copies| copies.get(copy)).map(Process::log).unwrap_or_default()
     }
 
     /// Kills all copies of a component (SIGKILL).

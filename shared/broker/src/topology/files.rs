@@ -8,6 +8,7 @@ pub(super) const STREAMS: &[&str] = &[
     include_str!("../../../../nats/streams/RESULTS.json"),
     include_str!("../../../../nats/streams/SCHEDULE.json"),
     include_str!("../../../../nats/streams/DEAD.json"),
+    include_str!("../../../../nats/streams/OBJ_packages.json"),
     include_str!("../../../../nats/buckets/KV_agents.json"),
     include_str!("../../../../nats/buckets/KV_nodes.json"),
     include_str!("../../../../nats/buckets/KV_groups.json"),
@@ -35,3 +36,6 @@ pub(super) const CONSUMERS: &[(&str, &str)] = &[
     ("RESULTS", include_str!("../../../../nats/consumers/RESULTS/result-collector.json")),
     ("SCHEDULE", include_str!("../../../../nats/consumers/SCHEDULE/task-manager.json")),
 ];
+
+/// The consumer of a server node's commands in the stream COMMANDS; `{node}` stands for its id.
+pub(super) const NODE: &str = include_str!("../../../../nats/consumers/COMMANDS/server.template");
