@@ -28,7 +28,6 @@ const fn entry<F: Function>() -> Entry {
 pub const ALL: &[Entry] = &[
     entry::<rbac_change::RbacChange>(),
     entry::<server_configuration::ServerConfiguration>(),
-    entry::<agent_upgrade::AgentUpgrade>(),
     entry::<agent_package::AgentPackage>(),
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
