@@ -35,6 +35,12 @@ pub struct Jobs {
     lanes: HashMap<Lane, Stamp>,
 }
 
+impl Default for Jobs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Jobs {
     /// None at work.
     pub fn new() -> Self {
@@ -75,17 +81,15 @@ impl Jobs {
 
     /// What a job says next; waits for as long as none says anything.
     pub async fn next(&mut self) -> Said {
-        loop {
-            // This side holds a sender, so the channel never closes.
-            let Some(said) = self.told.recv().await else { std::future::pending().await };
-            while self.working.try_join_next().is_some() {}
-            if let Said::Lane(single, _) = &said
-                && self.lanes.get(&single.lane) == Some(&single.entry.version)
-            {
-                self.lanes.remove(&single.lane);
-            }
-            return said;
+        // This side holds a sender, so the channel never closes.
+        let Some(said) = self.told.recv().await else { return std::future::pending().await };
+        while self.working.try_join_next().is_some() {}
+        if let Said::Lane(single, _) = &said
+            && self.lanes.get(&single.lane) == Some(&single.entry.version)
+        {
+            self.lanes.remove(&single.lane);
         }
+        said
     }
 
     /// Ends all of them: what they did not finish is handed over again, or reported as interrupted.

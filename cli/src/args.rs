@@ -6,7 +6,7 @@ use std::process::Command as Process;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, completions, fleet, group, node, provision, run, task, token, up, why};
+use crate::commands::{agent, completions, fleet, group, keys, node, provision, run, task, token, up, why};
 use crate::output::Output;
 use crate::server::Guard;
 
@@ -24,6 +24,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run everything in one process, with a NATS server of its own
     Up(up::Up),
+    /// Make the keys of a NATS server of your own, and write the variables that nats/server.conf asks for
+    Keys(keys::Keys),
     /// Make the streams, consumers and buckets, or show what stands otherwise than the files say
     Provision(provision::Provision),
     /// Run one function or service

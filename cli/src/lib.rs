@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
 async fn work(output: Output, url: Option<String>, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Up(up) => commands::up::up(up).await,
+        Command::Keys(keys) => commands::keys::keys(&keys),
         Command::Provision(provision) => commands::provision::provision(output, &provision).await,
         Command::Agent(agent) => commands::agent::agent(output, url, agent).await,
         Command::Fleet(fleet) => commands::fleet::fleet(fleet, url).await,

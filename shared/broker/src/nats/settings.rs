@@ -41,7 +41,7 @@ pub(super) enum Auth {
 impl Auth {
     /// Whether the server decides by its own file, at once, and asks nobody.
     pub(super) const fn is_known(&self) -> bool {
-        matches!(self, Self::None | Self::Seed(_))
+        matches!(self, Self::Seed(_))
     }
 }
 
