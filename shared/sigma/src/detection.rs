@@ -35,23 +35,24 @@ pub(crate) fn read(section: &Map<String, Value>, budget: &mut Budget) -> Result<
     Ok(Detections { named, conditions, condition_strings, timeframe: None })
 }
 
-/// A map (all of its lines), a list of maps and keywords (one of them), or a keyword.
+/// A map (all of its lines), keywords, or a list of maps, which may have keywords among them (one of them).
 fn detection(value: &Value, budget: &mut Budget) -> Result<Detection, Problem> {
     match value {
         Value::Object(map) => lines(map, budget),
         Value::Array(list) if list.is_empty() => Err(empty()),
-        Value::Array(list) => {
+        Value::Array(list) if list.iter().any(Value::is_object) => {
             let mut any = Vec::new();
             for (n, value) in list.iter().enumerate() {
                 let one = match value {
                     Value::Object(map) => lines(map, budget),
-                    keyword => item::keywords(std::slice::from_ref(keyword), budget),
+                    Value::Array(_) => Err(Problem::new("value", "", "a map or text is expected")),
+                    keyword => item::keywords(keyword, budget),
                 };
                 any.push(one.map_err(|problem| below(&format!("/{n}"), problem))?);
             }
             Ok(Detection::AnyOf(any))
         }
-        keyword => item::keywords(std::slice::from_ref(keyword), budget),
+        keywords => item::keywords(keywords, budget),
     }
 }
 

@@ -46,6 +46,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Engine {
     state: RwLock<State>,
+    judged: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -90,12 +91,15 @@ impl Engine {
     /// Judges by `ruleset`.
     pub fn new(revision: u64, ruleset: Ruleset) -> Self {
         let tally = Tally::new(revision, &ruleset);
-        Self { state: RwLock::new(State { ruleset: Arc::new(ruleset), tally, earlier: VecDeque::new() }) }
+        Self {
+            state: RwLock::new(State { ruleset: Arc::new(ruleset), tally, earlier: VecDeque::new() }),
+            judged: AtomicU64::new(0),
+        }
     }
 
-    /// Loads a body and puts it in force as `revision`; what it counts from now on, which is nothing yet. Events that are
-    /// being judged are not disturbed, and while it loads the ruleset before stays in force. Calls at the same time
-    /// take effect in any order: who calls says which revision comes last.
+    /// Loads a body and puts it in force as `revision`. While it loads the ruleset before stays in force, and events that
+    /// are being judged by it are not disturbed. Two calls at the same time take effect in either order. Returns what is
+    /// known of the new ruleset, all of whose counts are 0.
     ///
     /// # Errors
     /// As [`Ruleset::load`]; the ruleset before stays in force.
@@ -122,11 +126,17 @@ impl Engine {
         let (ruleset, tally) = (Arc::clone(&state.ruleset), Arc::clone(&state.tally));
         drop(state);
         let matches = ruleset.matches(event);
+        self.judged.fetch_add(1, Ordering::Relaxed);
         tally.judged.fetch_add(1, Ordering::Release);
         if !matches.is_empty() {
             tally.matched.fetch_add(1, Ordering::Release);
         }
         Verdict { revision: tally.revision, digest: tally.digest.clone(), matches }
+    }
+
+    /// How many events have been judged, by whatever ruleset.
+    pub fn judged(&self) -> u64 {
+        self.judged.load(Ordering::Relaxed)
     }
 
     /// The counts of the rulesets, that in force first, then the ones before it, at most 16 in all.

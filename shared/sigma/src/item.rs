@@ -30,16 +30,19 @@ pub(crate) fn read(key: &str, value: &Value, budget: &mut Budget) -> Result<Dete
     let spec = parse_field_spec(key).map_err(|e| refused(e.to_string()))?;
     // Brackets are a part of the name: selectors of list members are no part of the specification.
     let field = spec.name.map(|name| escape_brackets(&name).into_owned());
-    let values = if let Value::Array(values) = value { values } else { std::slice::from_ref(value) };
-    Item { field, modifiers: spec.modifiers, values, list: value.is_array() }.read(budget)
+    Item { field, modifiers: spec.modifiers, values: each(value), list: value.is_array() }.read(budget)
 }
 
-/// Keywords: texts of which one is somewhere in the event.
+/// Keywords: a text, or a list of which one is somewhere in the event.
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn keywords(values: &[Value], budget: &mut Budget) -> Result<Detection, Problem> {
-    Item { field: None, modifiers: Vec::new(), values, list: false }.read(budget)
+pub(crate) fn keywords(value: &Value, budget: &mut Budget) -> Result<Detection, Problem> {
+    Item { field: None, modifiers: Vec::new(), values: each(value), list: value.is_array() }.read(budget)
+}
+
+fn each(value: &Value) -> &[Value] {
+    if let Value::Array(values) = value { values } else { std::slice::from_ref(value) }
 }
 
 /// The parts of a line.

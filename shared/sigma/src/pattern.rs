@@ -9,9 +9,9 @@ use rsigma_parser::SigmaString;
 use rsigma_parser::value::{SpecialChar, StringPart};
 
 /// The memory that one expression may take as an automaton, in bytes.
-const MAX_ONE: usize = 4 * 1024 * 1024;
+const MAX_ONE: usize = 1024 * 1024;
 /// The memory that all expressions of a ruleset may take as automata, in bytes.
-const MAX_ALL: usize = 64 * 1024 * 1024;
+const MAX_ALL: usize = 16 * 1024 * 1024;
 
 /// What `-` and `/` at the beginning of a word stand for under `windash` (Sigma specification, modifiers).
 const DASHES: &str = "[-/\u{2013}\u{2014}\u{2015}]";
@@ -161,7 +161,7 @@ mod tests {
         let mut budget = Budget::default();
         assert_eq!(budget.take("a(?=b)").unwrap_err().code, "pattern");
         assert_eq!(budget.take("(").unwrap_err().code, "pattern");
-        assert_eq!(budget.take(r"\w{500}").unwrap_err().code, "pattern-cost");
+        assert_eq!(budget.take(r"\w{100}").unwrap_err().code, "pattern-cost");
         assert_eq!(budget.take("((a{1000}){1000}){1000}").unwrap_err().code, "pattern-cost");
         let taken = (0..10_000).take_while(|_| budget.take(r"\w{20}").is_ok()).count();
         assert!((1..10_000).contains(&taken), "{taken}");

@@ -92,10 +92,10 @@ impl Case {
         if self.matches.is_empty() && self.found.is_empty() {
             return Err("the case shows nothing".into());
         }
-        for event in self.matches.iter().filter(|event| found(event).is_empty()) {
+        if let Some(event) = self.matches.iter().find(|event| found(event).is_empty()) {
             return Err(format!("{event} does not match"));
         }
-        for event in self.misses.iter().filter(|event| !found(event).is_empty()) {
+        if let Some(event) = self.misses.iter().find(|event| !found(event).is_empty()) {
             return Err(format!("{event} matches"));
         }
         for Found { event, matches } in &self.found {
