@@ -7,7 +7,7 @@ use muster_core::problem::Problem;
 use rsigma_parser::{Detection, Detections};
 use serde_json::{Map, Value};
 
-use crate::pattern::Budget;
+use crate::budget::Budget;
 use crate::{condition, item};
 
 /// Reads the section.

@@ -8,7 +8,7 @@ use rsigma_parser::fieldpath::escape_brackets;
 use rsigma_parser::{Detection, DetectionItem, FieldSpec, Modifier as M, SigmaValue, parse_field_spec};
 use serde_json::Value;
 
-use crate::pattern::Budget;
+use crate::budget::Budget;
 use crate::text;
 use crate::value::{self, MAX_TEXT, need, plain};
 
@@ -22,7 +22,7 @@ const TIMES: [M; 6] = [M::Minute, M::Hour, M::Day, M::Week, M::Month, M::Year];
 /// Reads the line of `key`.
 ///
 /// # Errors
-/// `field`, `modifier`, `value` (with its pointer below the key's), `pattern`, `pattern-cost`.
+/// `field`, `modifier`, `value` (with its pointer below the key's), `pattern`, `pattern-cost`, `too-many-lines`.
 pub(crate) fn read(key: &str, value: &Value, budget: &mut Budget) -> Result<Detection, Problem> {
     if key.len() > MAX_TEXT || key.split('|').next() == Some(".") {
         return Err(Problem::new("field", "", "no name of a field"));
@@ -58,6 +58,7 @@ pub(crate) struct Item<'a> {
 
 impl Item<'_> {
     fn read(&self, budget: &mut Budget) -> Result<Detection, Problem> {
+        budget.line()?;
         need(!self.values.is_empty(), || "an empty list never holds".into())?;
         if self.has(M::All) && (self.values.len() < 2 || self.has(M::Neq)) {
             return Err(refused("'all' needs a list of at least two values, and no 'neq'"));
@@ -84,7 +85,7 @@ impl Item<'_> {
             need(!expression.is_empty(), || "an empty expression holds for every value".into())?;
             // The evaluator takes an expression that begins with (?i) for one that ignores case throughout.
             need(!clears_flags(expression), || "flags cannot be cleared within an expression, as '(?-i)' does".into())?;
-            budget.take(&if flags.is_empty() { expression.to_owned() } else { format!("(?{flags}){expression}") })
+            budget.expression(&if flags.is_empty() { expression.to_owned() } else { format!("(?{flags}){expression}") })
         })?;
         Ok(self.as_it_is(plain))
     }

@@ -1,54 +1,13 @@
-//! Regular expressions: those of rules, those that wildcards and `windash` become, and what they may cost.
+//! The regular expressions that wildcards and `windash` become.
 //!
 //! The evaluator's own wildcards do not cross the end of a line, so that a line feed in a command line would hide it
 //! from a rule, and its `windash` knows neither `/` in the rule nor wildcards. Both are given to it as expressions.
 
-use muster_core::problem::Problem;
-use regex_automata::nfa::thompson;
 use rsigma_parser::SigmaString;
 use rsigma_parser::value::{SpecialChar, StringPart};
 
-/// The memory that one expression may take as an automaton, in bytes.
-const MAX_ONE: usize = 1024 * 1024;
-/// The memory that all expressions of a ruleset may take as automata, in bytes.
-const MAX_ALL: usize = 16 * 1024 * 1024;
-
 /// What `-` and `/` at the beginning of a word stand for under `windash` (Sigma specification, modifiers).
 const DASHES: &str = "[-/\u{2013}\u{2014}\u{2015}]";
-
-/// How much memory the expressions of a ruleset may still take.
-#[derive(Debug)]
-pub(crate) struct Budget(usize);
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(MAX_ALL)
-    }
-}
-
-impl Budget {
-    /// Takes what `expression` costs. Matching is linear in the event and in this cost.
-    ///
-    /// # Errors
-    /// `pattern` when it is no expression, `pattern-cost` when it is too costly.
-    pub(crate) fn take(&mut self, expression: &str) -> Result<(), Problem> {
-        let config = thompson::Config::new().nfa_size_limit(Some(MAX_ONE));
-        let automaton = thompson::Compiler::new().configure(config).build(expression).map_err(|error| {
-            if error.size_limit().is_some() {
-                return Problem::new("pattern-cost", "", format!("it takes more than {MAX_ONE} bytes as an automaton"))
-                    .hint("Narrow the classes (\\w is far larger than [A-Za-z0-9_]) or the numbers of repetitions.");
-            }
-            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Problem::new("pattern", "", format!("no regular expression: {why}"))
-                .hint("Look-around and references to groups are not supported, so that matching stays linear.")
-        })?;
-        self.0 = self.0.checked_sub(automaton.memory_usage()).ok_or_else(|| {
-            Problem::new("pattern-cost", "", format!("all expressions take more than {MAX_ALL} bytes as automata"))
-        })?;
-        Ok(())
-    }
-}
 
 /// Where in a field's value a pattern may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,17 +113,5 @@ mod tests {
             let parsed = |text: &str| format!("{:?}", regex_automata::util::syntax::parse(text).unwrap());
             assert_eq!(parsed(&escaped), parsed(&format!("\\x{{{:x}}}", u32::from(c))), "{c:?}");
         }
-    }
-
-    #[test]
-    fn what_is_too_costly_is_refused() {
-        let mut budget = Budget::default();
-        assert_eq!(budget.take("a(?=b)").unwrap_err().code, "pattern");
-        assert_eq!(budget.take("(").unwrap_err().code, "pattern");
-        assert_eq!(budget.take(r"\w{100}").unwrap_err().code, "pattern-cost");
-        assert_eq!(budget.take("((a{1000}){1000}){1000}").unwrap_err().code, "pattern-cost");
-        let taken = (0..10_000).take_while(|_| budget.take(r"\w{20}").is_ok()).count();
-        assert!((1..10_000).contains(&taken), "{taken}");
-        assert_eq!(budget.take(r"\w{20}").unwrap_err().code, "pattern-cost");
     }
 }

@@ -10,8 +10,8 @@ use rsigma_parser::{LogSource, SigmaRule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::budget::Budget;
 use crate::detection;
-use crate::pattern::Budget;
 
 static SCHEMA: LazyLock<Result<Schema, String>> =
     LazyLock::new(|| Schema::compile(include_str!("../rule.schema.json")));

@@ -8,9 +8,9 @@ use muster_core::problem::{Problem, Refusal};
 use rsigma_eval::CompiledRule;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Budget;
 use crate::event::{Event, View};
 use crate::files;
-use crate::pattern::Budget;
 use crate::rule::{Level, Rule};
 
 /// The most documents, and so rules, of a file.
@@ -56,7 +56,7 @@ impl Ruleset {
     /// At most [`MAX_PROBLEMS`] problems. The pointer names the file in the body (`/web~1brute.yml`), the line is that in
     /// the file, the message begins with the place in the document. Codes: `too-large`, `body`, `file-name`,
     /// `duplicate-file` for the body; `yaml`, `schema`, `unsupported`, `field`, `modifier`, `value`, `pattern`,
-    /// `pattern-cost`, `condition`, `rule`, `duplicate-id` for rules.
+    /// `pattern-cost`, `too-many-lines`, `condition`, `rule`, `duplicate-id` for rules.
     pub fn load(body: &[u8]) -> Result<Self, Refusal> {
         let files = files::read(body)?;
         let mut loading = Loading::default();
@@ -75,6 +75,7 @@ impl Ruleset {
     pub fn matches(&self, event: &Event) -> Vec<Match> {
         let found = self.evaluator.evaluate_pruned(&View::new(event), &event.logsource);
         let mut places: Vec<usize> = found.iter().filter_map(|r| r.header.rule_id.as_ref()?.parse().ok()).collect();
+        // The evaluator promises no order.
         places.sort_unstable();
         places.into_iter().filter_map(|place| self.rules.get(place)).cloned().collect()
     }

@@ -4,9 +4,10 @@ use muster_core::problem::Problem;
 use rsigma_parser::{Detection, Modifier as M, SigmaString, SigmaValue};
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::encoded;
 use crate::item::{Item, PLACES, join, refused};
-use crate::pattern::{self, Anchor, Budget};
+use crate::pattern::{self, Anchor};
 use crate::value::{self, need, plain};
 
 const ENCODINGS: [M; 2] = [M::Base64, M::Base64Offset];
@@ -104,7 +105,7 @@ impl<'a> Line<'a> {
         let Some(expression) = pattern::expression(&text, anchor, self.item.has(M::WindAsh)) else {
             return Ok(Wanted::Plain(SigmaValue::String(text)));
         };
-        budget.take(&format!("{}{expression}", if self.item.has(M::Cased) { "(?s)" } else { "(?is)" }))?;
+        budget.expression(&format!("{}{expression}", if self.item.has(M::Cased) { "(?s)" } else { "(?is)" }))?;
         Ok(Wanted::Expression(expression))
     }
 
