@@ -4,6 +4,7 @@ pub mod agent;
 pub mod configurator;
 pub mod disk;
 pub mod fleet;
+pub mod jobs;
 pub mod link;
 pub mod modules;
 pub mod rules;

@@ -6,7 +6,7 @@ use std::process::Command as Process;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{agent, completions, fleet, group, provision, run, task, token, up, why};
+use crate::commands::{agent, completions, fleet, group, node, provision, run, task, token, up, why};
 use crate::output::Output;
 use crate::server::Guard;
 
@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// List, show, make, delete and fill groups
     #[command(subcommand)]
     Group(group::Group),
+    /// List and show server nodes
+    #[command(subcommand)]
+    Node(node::Node),
     /// Make, list and revoke the tokens with which new agents enrol
     #[command(subcommand)]
     Token(token::Command),

@@ -44,6 +44,7 @@ async fn work(output: Output, url: Option<String>, command: Command) -> anyhow::
         Command::Fleet(fleet) => commands::fleet::fleet(fleet, url).await,
         Command::Task(task) => commands::task::task(output, task).await,
         Command::Group(group) => commands::group::group(output, group).await,
+        Command::Node(node) => commands::node::node(output, node).await,
         Command::Token(command) => commands::token::token(output, command).await,
         Command::Doctor => commands::doctor::doctor(output).await,
         Command::Why(why) => commands::why::why(output, &why).await,

@@ -14,13 +14,14 @@ pub(crate) struct Part {
 
 const TASK_MANAGER: Part = Part { name: "task-manager", run: |shell| Box::pin(muster_task_manager::run(shell)) };
 const COMMS_API: Part = Part { name: "comms-api", run: |shell| Box::pin(muster_comms_api::run(shell)) };
+const SERVER: Part = Part { name: "server", run: |shell| Box::pin(muster_server::run(shell)) };
 const COLLECTOR: Part = Part { name: "result-collector", run: |shell| Box::pin(muster_result_collector::run(shell)) };
 
 /// All parts in the order in which they are started: each stage before those that give it work. They end in the
 /// reverse order, so that what a stage has told is still taken.
 pub(crate) fn stages() -> [Vec<Part>; 3] {
     let functions = muster_functions::ALL.iter().map(|f| Part { name: f.kind.name(), run: f.run });
-    [vec![COLLECTOR], functions.collect(), vec![TASK_MANAGER, COMMS_API]]
+    [vec![COLLECTOR, SERVER], functions.collect(), vec![TASK_MANAGER, COMMS_API]]
 }
 
 /// The names of all parts.
@@ -41,11 +42,13 @@ mod tests {
     fn every_part_has_a_name_of_its_own() {
         let mut names = names();
         assert!(
-            ["task-manager", "comms-api", "result-collector", "group-assignment"].iter().all(|n| names.contains(n))
+            ["task-manager", "comms-api", "result-collector", "server", "group-assignment"]
+                .iter()
+                .all(|n| names.contains(n))
         );
         let count = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!((names.len(), count), (count, muster_functions::ALL.len() + 3));
+        assert_eq!((names.len(), count), (count, muster_functions::ALL.len() + 4));
     }
 }

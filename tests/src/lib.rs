@@ -16,8 +16,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// All that runs beside the server.
-pub const COMPONENTS: [&str; 5] =
-    ["group-assignment", "group-configuration", "task-manager", "comms-api", "result-collector"];
+pub const COMPONENTS: [&str; 9] = [
+    "group-assignment",
+    "group-configuration",
+    "agent-name",
+    "agent-deletion",
+    "server-configuration",
+    "rbac-change",
+    "task-manager",
+    "comms-api",
+    "result-collector",
+];
 
 /// A server and the processes that work on it.
 pub struct System {
@@ -48,6 +57,11 @@ impl System {
         for (stream, consumer) in [
             ("TASKS", "group-assignment"),
             ("TASKS", "group-configuration"),
+            ("TASKS", "agent-name"),
+            ("TASKS", "agent-deletion"),
+            ("TASKS", "server-configuration"),
+            ("TASKS", "rbac-change"),
+            ("TASKS", "agent-package"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),
@@ -110,6 +124,11 @@ impl System {
     /// The processes of a component, the oldest first.
     pub fn copies(&mut self, component: &str) -> &mut Vec<Process> {
         self.running.entry(component.to_owned()).or_default()
+    }
+
+    /// What a copy of a component has written to its log.
+    pub fn log(&self, component: &str, copy: usize) -> String {
+        self.running.get(component).and_then(|copies| copies.get(copy)).map(Process::log).unwrap_or_default()
     }
 
     /// Kills all copies of a component (SIGKILL).
@@ -190,7 +209,8 @@ impl System {
         command.args(["fleet", "--count", &count.to_string(), "--prefix", "v"]);
         let fleet = Process::start(command)?;
         eventually("the fleet's enrolment", PATIENCE, || async {
-            let answer = self.ask("agent.list", &json!({ "limit": 1 })).await.map_err(|e| e.to_string())?;
+            let question = json!({ "limit": 1, "query": "name ~ v-*" });
+            let answer = self.ask("agent.list", &question).await.map_err(|e| e.to_string())?;
             if answer["total"] == count { Ok(()) } else { Err(answer["total"].to_string()) }
         })
         .await;

@@ -223,7 +223,7 @@ async fn bad_requests_of_agents_are_refused_and_the_next_good_task_is_done() -> 
     for (field, value, code) in bad {
         assert_eq!(world.refused(&subject("hello"), hello(field, value)).await, code, "{field}");
     }
-    for id in ["009", "x", "0003", "-1", "4294967295", "4294967296", "99999999999999999999", &"9".repeat(300)] {
+    for id in ["009", "x", "0003", "-1", "4294967295", "4294967296", "99999999999999999999", &"9".repeat(200)] {
         for what in ["hello", "config.web", "content.x"] {
             let asked = format!("agent.{id}.{what}");
             assert_eq!(world.refused(&asked, hello("os", json!("linux"))).await, "unknown-agent", "{asked}");

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use muster_core::lane::Lane;
 use muster_core::numbers::Numbers;
 use muster_core::record::{Group, Life};
 use muster_core::status::State;

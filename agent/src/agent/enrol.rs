@@ -21,7 +21,7 @@ pub async fn enrol(access: &Access, key: &KeyPair, name: String, about: &About) 
     let question = Enrol { name, version: about.version.clone(), os: about.os.clone() };
     for attempt in 1.. {
         match ask::<Enrolled>(&client, format!("enrol.{nkey}"), &question).await {
-            Ok(enrolled) => return Ok(Enrolment { id: enrolled.id, name: enrolled.name }),
+            Ok(enrolled) => return Ok(Enrolment { id: enrolled.id, name: enrolled.name, deleted: false }),
             Err(why) if why.is("name-taken") => {
                 bail!(
                     "another agent is called '{}'; start this one with another --name, or delete the other first",

@@ -1,7 +1,6 @@
 //! The agent: a program with a root directory of its own.
 
 mod enrol;
-mod jobs;
 mod session;
 mod timer;
 mod token;
@@ -10,18 +9,17 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use muster_core::names::agent_name_fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
 pub use self::token::TokenSource;
 
-use self::jobs::Jobs;
 use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
-use crate::disk::{DiskLedger, Identity, Root};
+use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::link::{Access, Secret};
 use crate::rules::{About, Core};
 
@@ -67,6 +65,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let seed = Secret(identity.key.seed()?);
     let access = |token| Access { url: settings.url.clone(), seed: seed.clone(), token };
     let enrolment = match identity.enrolment.clone() {
+        Some(Enrolment { id, deleted: true, .. }) => bail!(
+            "agent {id} was deleted; to enrol a new one, give it a directory of its own (or empty {})",
+            settings.root.display()
+        ),
         Some(enrolment) => enrolment,
         None => {
             let name = settings.name.clone().unwrap_or_else(machine_name);
@@ -84,7 +86,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
     let (told, connected) = unbounded_channel();
     let client = access(None).connect(&enrolment.id, Some(told)).await?;
-    let worker = Worker { core, configurator, client, root, identity, enrolment, jobs: Jobs::new() };
+    let worker = Worker { core, configurator, client, root, identity, enrolment };
     Session::new(worker, about, connected).run(stop).await
 }
 

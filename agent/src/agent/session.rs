@@ -76,7 +76,13 @@ impl Session {
             tokio::select! {
                 () = stop.cancelled() => break,
                 push = pushes.next() => match push {
-                    Some(push) => traced(&push).run(self.pushed(push)).await?,
+                    Some(push) => {
+                        traced(&push).run(self.pushed(push)).await?;
+                        if self.worker.enrolment.deleted {
+                            tracing::warn!("this agent was deleted; it ends");
+                            break;
+                        }
+                    }
                     None => pushes = self.subscribe().await?,
                 },
                 Some(()) = self.connected.recv() => {
@@ -85,10 +91,6 @@ impl Session {
                     }
                 }
                 Some(asked) = self.asked.join_next() => self.answered(asked.context("a question was given up")?).await?,
-                said = self.worker.jobs.next() => {
-                    self.worker.heard(said)?;
-                    self.send_report(Which::New);
-                }
                 () = sleep_until(self.sync.due()), if !self.asking => self.ask_state(),
                 () = sleep_until(self.report.due()), if !self.reporting && self.worker.core.reports() => {
                     self.send_report(Which::All);
@@ -96,7 +98,6 @@ impl Session {
             }
         }
         self.asked.shutdown().await;
-        self.worker.jobs.stop().await;
         self.worker.configurator.stop().await;
         self.worker.client.flush().await.context("the last messages were not sent")
     }

@@ -8,7 +8,6 @@ use muster_core::message::{BodyAnswer, HandOver, Outcome};
 use muster_core::names::agent_name_fault;
 use serde_json::{Value, json};
 
-use super::jobs::{Jobs, Said};
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::link::ask;
@@ -16,7 +15,9 @@ use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 
 /// What this agent can carry out.
-pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[] };
+pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[DISCONNECT] };
+/// The edge command that tells an agent that it was deleted.
+const DISCONNECT: &str = "disconnect";
 
 /// The agent's rules, and the hands that carry them out.
 pub struct Worker {
@@ -26,7 +27,6 @@ pub struct Worker {
     pub root: Root,
     pub identity: Identity,
     pub enrolment: Enrolment,
-    pub jobs: Jobs,
 }
 
 impl Worker {
@@ -51,7 +51,7 @@ impl Worker {
                     Step::Set(target) => self.set(&task, &action, target, &hand_over.bodies).await?,
                     Step::Lane(single) => self.lane(single).await?,
                     Step::Run { task, action, .. } => {
-                        self.core.finished(&task, outcome(UNKNOWN, format!("unknown command: {}", action.name)))?;
+                        self.run(&task, &action.name)?;
                         false
                     }
                     Step::Sync => true,
@@ -59,19 +59,6 @@ impl Worker {
             }
         }
         Ok(sync)
-    }
-
-    /// Takes in what a job says.
-    ///
-    /// # Errors
-    /// When the ledger cannot be written.
-    pub fn heard(&mut self, said: Said) -> anyhow::Result<()> {
-        match said {
-            Said::Started(single) => self.core.started(&single)?,
-            Said::Lane(single, done) => self.core.done(single, done)?,
-            Said::Run(task, outcome) => self.core.finished(&task, outcome)?,
-        }
-        Ok(())
     }
 
     /// Puts groups and configurations in force.
@@ -97,9 +84,23 @@ impl Worker {
         Ok(sync)
     }
 
+    /// Carries out an edge command.
+    fn run(&mut self, task: &str, action: &str) -> anyhow::Result<()> {
+        let done = match action {
+            DISCONNECT => {
+                let deleted = Enrolment { deleted: true, ..self.enrolment.clone() };
+                self.identity.keep(&self.root, deleted.clone())?;
+                self.enrolment = deleted;
+                Outcome::default()
+            }
+            unknown => outcome(UNKNOWN, format!("unknown command: {unknown}")),
+        };
+        Ok(self.core.finished(task, done)?)
+    }
+
     /// Puts one lane in force.
     async fn lane(&mut self, single: Single) -> anyhow::Result<bool> {
-        if !self.core.wants(&single) || self.jobs.has(&single) {
+        if !self.core.wants(&single) {
             return Ok(false);
         }
         let done = match single.lane.kind() {

@@ -16,6 +16,9 @@ pub struct Enrolment {
     pub id: String,
     /// The name that it has in the desired state.
     pub name: String,
+    /// It was told that it is deleted: it never connects again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 /// The key and, once it is enrolled, the id and the name of an agent.

@@ -112,7 +112,7 @@ fn show(output: Output, answer: &Value) -> anyhow::Result<()> {
 }
 
 /// What it should be and what it says it is, lane by lane.
-fn page(answer: &Value) -> String {
+pub(super) fn page(answer: &Value) -> String {
     let (desired, reported) = (&answer["desired"], &answer["reported"]);
     let labels = reported["labels"].as_object().into_iter().flatten();
     let labels: Vec<String> = labels.map(|(name, value)| format!("{name}={}", text(value))).collect();

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod group;
+pub(crate) mod node;
 pub(crate) mod provision;
 pub(crate) mod run;
 pub(crate) mod summary;

@@ -108,7 +108,7 @@ async fn start(settings: &ConnectionSettings, dir: Option<&Path>, stages: &mut V
         warn!("{difference}; see: muster provision");
     }
     for parts in parts::stages() {
-        let mut stage = Stage::start(&parts, settings).await?;
+        let mut stage = Stage::start(&parts, settings, dir).await?;
         let ready = stage.ready();
         tokio::select! {
             () = ready => {}
@@ -143,10 +143,11 @@ struct Stage {
 }
 
 impl Stage {
-    async fn start(parts: &[Part], settings: &ConnectionSettings) -> anyhow::Result<Self> {
+    async fn start(parts: &[Part], settings: &ConnectionSettings, dir: Option<&Path>) -> anyhow::Result<Self> {
         let mut stage = Self { shutdown: CancellationToken::new(), running: JoinSet::new(), ready: Vec::new() };
         for &Part { name, run } in parts {
-            let shell = Shell::connect(name, settings, stage.shutdown.clone()).await?;
+            let mut shell = Shell::connect(name, settings, stage.shutdown.clone()).await?;
+            shell.directory = dir.map(|dir| dir.join(name));
             let client = shell.client.clone();
             stage.ready.push((name, shell.ready.clone()));
             stage.running.spawn(async move {

@@ -25,5 +25,13 @@ const fn entry<F: Function>() -> Entry {
 }
 
 /// All functions, in the order of their names.
-pub const ALL: &[Entry] =
-    &[entry::<group_assignment::GroupAssignment>(), entry::<group_configuration::GroupConfiguration>()];
+pub const ALL: &[Entry] = &[
+    entry::<rbac_change::RbacChange>(),
+    entry::<server_configuration::ServerConfiguration>(),
+    entry::<agent_upgrade::AgentUpgrade>(),
+    entry::<agent_package::AgentPackage>(),
+    entry::<agent_deletion::AgentDeletion>(),
+    entry::<agent_name::AgentName>(),
+    entry::<group_assignment::GroupAssignment>(),
+    entry::<group_configuration::GroupConfiguration>(),
+];

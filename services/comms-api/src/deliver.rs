@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
-use crate::{PART, hand_over, mailbox, report, stops};
+use crate::{PART, farewell, hand_over, mailbox, report, stops};
 
 /// The durable consumer in both streams.
 const CONSUMER: &str = "comms-api";
@@ -217,6 +217,10 @@ async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, 
     };
     trace::outcome(outcome);
     metrics::pushed(source.stream(), outcome, began.elapsed());
+    if push.command.action.name == farewell::DISCONNECT {
+        drop(place.window);
+        return see_off(&gateway, push).await;
+    }
     match &pushed {
         Ok(_) => ack(&push.delivery).await,
         Err(Fault::Refused(why)) => {
@@ -234,6 +238,14 @@ async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, 
         tracing::warn!(agent, why, "the answer to a push was not stored");
     }
     drop(open);
+}
+
+/// Sees a deleted agent off, whether or not it was there; only then is its message done.
+async fn see_off(gateway: &Gateway, push: Push) {
+    match farewell::see_off(gateway, &push.command).await {
+        Ok(()) => ack(&push.delivery).await,
+        Err(fault) => hand_back(vec![push], &fault).await,
+    }
 }
 
 /// Stores the report that answers a push, and tells the agent that it is stored.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::bodies::{Bodies, Found};
 use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
+use crate::identity::CutOff;
 use crate::pace::{self, Allowances};
 use crate::records::Records;
 use crate::refusal::{self, unavailable, unknown_agent};
@@ -53,6 +54,7 @@ pub struct Gateway {
     allowances: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
+    cut_off: OnceLock<CutOff>,
 }
 
 impl Gateway {
@@ -71,7 +73,18 @@ impl Gateway {
             allowances: Allowances::new(pace::AGENT),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
+            cut_off: OnceLock::new(),
         }
+    }
+
+    /// Lets it cut deleted agents off.
+    pub(crate) fn cuts_off(&self, cut_off: CutOff) {
+        let _ = self.cut_off.set(cut_off);
+    }
+
+    /// What cuts deleted agents off.
+    pub(crate) fn cut_off(&self) -> Option<&CutOff> {
+        self.cut_off.get()
     }
 
     /// Stores what has come in, and ends.
@@ -134,7 +147,8 @@ impl Gateway {
     }
 
     async fn record(&self, id: &str) -> Result<Agent, Refusal> {
-        self.records.get(id).await.map_err(unavailable)?.ok_or_else(|| unknown_agent(id))
+        let record = self.records.get(id).await.map_err(unavailable)?;
+        record.filter(|agent| !agent.gone).ok_or_else(|| unknown_agent(id))
     }
 
     /// What brings an agent with these versions to the state of now, and the edge commands that wait for it.

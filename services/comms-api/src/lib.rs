@@ -7,6 +7,7 @@
 mod bodies;
 mod deliver;
 mod enrol;
+mod farewell;
 mod floor;
 mod gateway;
 mod gather;
@@ -63,6 +64,7 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
     let cut_off = CutOff::start(kicker, shell.context.clock.clone(), shell.shutdown.clone());
+    gateway.cuts_off(cut_off.clone());
 
     // Ready when all four are bound; one that binds again later changes nothing.
     let bound = AtomicU8::new(0);

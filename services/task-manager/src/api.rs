@@ -35,6 +35,8 @@ pub(crate) async fn serve(shell: &Shell, service: &Service) -> anyhow::Result<()
         ("group", "members", "members"),
         ("agent", "get", "get"),
         ("agent", "list", "list"),
+        ("node", "get", "get"),
+        ("node", "list", "list"),
     ] {
         let group_name = format!("{group}-{name}");
         let endpoint = service.group(group).endpoint_builder().name(group_name).add(subject).await;

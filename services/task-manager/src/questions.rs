@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::submit::Submit;
-use crate::{retry, targets, tasks};
+use crate::{nodes, retry, targets, tasks};
 
 /// The longest request, in bytes, and the longest list in an answer.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -41,6 +41,7 @@ pub(crate) struct Asked {
     id: Option<String>,
     group: Option<String>,
     agent: Option<String>,
+    node: Option<String>,
     pub(crate) user: Option<String>,
     reason: Option<String>,
     query: Option<String>,
@@ -100,6 +101,8 @@ pub(crate) async fn ask(context: &Context, group: &str, name: &str, asked: Asked
         ("group", "get") => self::group(context, &need(asked.group, "group")?).await,
         ("group", "list") => groups(context).await,
         ("group", "members") => members(context, &asked).await,
+        ("node", "get") => nodes::get(context, &need(asked.node, "node")?).await,
+        ("node", "list") => nodes::list(context).await,
         ("agent", "get") => agent(context, &need(asked.agent, "agent")?).await,
         _ => agents(context, &asked).await,
     }
@@ -110,7 +113,7 @@ fn need(value: Option<String>, name: &str) -> Result<String, Error> {
     value.ok_or_else(|| Error::Refused(400, vec![problem()]))
 }
 
-async fn read<T: DeserializeOwned>(context: &Context, bucket: &str, key: &str) -> Result<Option<T>, Error> {
+pub(crate) async fn read<T: DeserializeOwned>(context: &Context, bucket: &str, key: &str) -> Result<Option<T>, Error> {
     let entry = context.steps.bus.get(&kv::stream(bucket), &kv::subject(bucket, key)).await?;
     Ok(entry.and_then(|e| e.body).map(|body| decode(bucket, key, &body)).transpose()?)
 }
@@ -220,9 +223,9 @@ async fn agents(context: &Context, asked: &Asked) -> Answer {
             all.push(decode(AGENTS, &entry.subject, &body)?);
         }
     }
-    let silent = Reported::default();
+    let (silent, now) = (Reported::default(), context.steps.clock.now());
     let of = |agent: &Agent| reported.get(&agent_id(agent.number)).unwrap_or(&silent);
-    all.retain(|agent| !agent.gone && query.as_ref().is_none_or(|q| q.matches(agent, of(agent))));
+    all.retain(|agent| !agent.gone && query.as_ref().is_none_or(|q| q.matches(agent, of(agent), now)));
     all.sort_by_key(|agent| agent.number);
     let total = all.len();
     let page =

@@ -15,6 +15,7 @@ use muster_runtime::{Definition, Shell};
 use muster_telemetry::trace::{Origin, Traced};
 use serde_json::json;
 
+use crate::guard;
 use crate::questions::Context;
 
 /// The task-manager's name in traces.
@@ -52,6 +53,7 @@ pub(crate) async fn submit(context: &Context, subject: &str, body: &Bytes) -> An
     if !problems.is_empty() {
         return Err(refused(problems));
     }
+    guard::check(context, known, &document).await?;
     if let Some(id) = client_id(&document) {
         let digest = digest(&[kind.as_bytes(), b"\n", body].concat());
         let found = context.steps.bus.get(&kv::stream("tasks"), &kv::subject("tasks", id)).await?;

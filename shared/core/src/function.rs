@@ -101,9 +101,9 @@ pub struct Reads {
     /// The bodies of packages by the packages' names.
     #[serde(default)]
     pub packages: BTreeMap<String, String>,
-    /// Documents by key.
+    /// The documents of a bucket.
     #[serde(default)]
-    pub documents: BTreeMap<String, Document>,
+    pub documents: Documents,
 }
 
 /// A content that belongs to no group.
@@ -117,14 +117,15 @@ pub struct Indexed {
     pub body: Option<String>,
 }
 
-/// A document as it lies in a bucket of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// All documents of a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Document {
-    /// The revision of the key.
+pub struct Documents {
+    /// The revision of the newest change, be it a removal.
     pub revision: u64,
-    /// The value as text.
-    pub text: String,
+    /// The values as texts, by key.
+    #[serde(default)]
+    pub documents: BTreeMap<String, String>,
 }
 
 impl Reads {

@@ -1,11 +1,14 @@
 //! Queries over agents: `version < 5.0 and (os = linux or name ~ "web-*") and not group = db`.
 //!
-//! Fields: `id`, `name`, `group`, `version`, `os`, `label.<name>`. Operators: `=`, `!=`, `<`, `<=`, `>`, `>=`
+//! Fields: `id`, `name`, `group`, `version`, `os`, `label.<name>`, and `unseen`: for how long the agent was not heard of
+//! (`unseen > 30d`; who was never heard counts from its enrolment). Operators: `=`, `!=`, `<`, `<=`, `>`, `>=`
 //! (versions as versions, anything else as text) and `~` (a pattern in which `*` stands for any characters).
 //! `not` binds closer than `and`, `and` closer than `or`. A field that an agent does not have equals nothing.
 
 use std::cmp::Ordering;
 
+use crate::configuration::duration;
+use crate::instant::Instant;
 use crate::record::{Agent, Reported, agent_id};
 use crate::version;
 
@@ -37,6 +40,7 @@ pub enum Field {
     Version,
     Os,
     Label(String),
+    Unseen,
 }
 
 /// How it is compared.
@@ -69,13 +73,17 @@ impl Query {
         }
     }
 
-    /// Whether it holds for an agent.
-    pub fn matches(&self, agent: &Agent, reported: &Reported) -> bool {
+    /// Whether it holds for an agent now.
+    pub fn matches(&self, agent: &Agent, reported: &Reported, now: Instant) -> bool {
         match self {
-            Self::Or(parts) => parts.iter().any(|q| q.matches(agent, reported)),
-            Self::And(parts) => parts.iter().all(|q| q.matches(agent, reported)),
-            Self::Not(query) => !query.matches(agent, reported),
+            Self::Or(parts) => parts.iter().any(|q| q.matches(agent, reported, now)),
+            Self::And(parts) => parts.iter().all(|q| q.matches(agent, reported, now)),
+            Self::Not(query) => !query.matches(agent, reported, now),
             Self::Test(Field::Group, Op::Unequal, value) => !agent.groups.contains(value),
+            Self::Test(Field::Unseen, op, value) => {
+                let unseen = now.since(reported.seen.unwrap_or(agent.enrolled));
+                duration(value).is_some_and(|limit| compared(*op, unseen.cmp(&limit)))
+            }
             Self::Test(Field::Group, op, value) => {
                 agent.groups.iter().any(|group| holds(&Field::Group, *op, group, value))
             }
@@ -87,7 +95,7 @@ impl Query {
                     Field::Version => Some(reported.version.as_str()).filter(|v| !v.is_empty()),
                     Field::Os => Some(reported.os.as_str()).filter(|os| !os.is_empty()),
                     Field::Label(name) => reported.labels.get(name).map(String::as_str),
-                    Field::Group => None,
+                    Field::Group | Field::Unseen => None,
                 };
                 own.map_or(*op == Op::Unequal, |own| holds(field, *op, own, value))
             }
@@ -99,7 +107,7 @@ impl Query {
         match self {
             Self::Or(parts) | Self::And(parts) => parts.iter().any(Self::reads_reports),
             Self::Not(query) => query.reads_reports(),
-            Self::Test(field, ..) => matches!(field, Field::Version | Field::Os | Field::Label(_)),
+            Self::Test(field, ..) => matches!(field, Field::Version | Field::Os | Field::Label(_) | Field::Unseen),
         }
     }
 }
@@ -109,6 +117,10 @@ fn holds(field: &Field, op: Op, own: &str, value: &str) -> bool {
         return like(own, value);
     }
     let order = if *field == Field::Version { version::compare(own, value) } else { own.cmp(value) };
+    compared(op, order)
+}
+
+fn compared(op: Op, order: Ordering) -> bool {
     match op {
         Op::Equal => order == Ordering::Equal,
         Op::Unequal => order != Ordering::Equal,
@@ -242,12 +254,13 @@ impl Parser {
     }
 
     fn test(&mut self) -> Result<Query, String> {
-        const FIELDS: &str = "a field (id, name, group, version, os, label.<name>)";
+        const FIELDS: &str = "a field (id, name, group, version, os, label.<name>, unseen)";
         let Some(Token::Word(word)) = self.peek() else { return Err(self.expected(FIELDS)) };
         let field = match word.as_str() {
             "id" => Field::Id,
             "name" => Field::Name,
             "group" => Field::Group,
+            "unseen" => Field::Unseen,
             "version" => Field::Version,
             "os" => Field::Os,
             other => match other.strip_prefix("label.").filter(|name| !name.is_empty()) {
@@ -262,6 +275,9 @@ impl Parser {
             Some(Token::Word(value) | Token::Text(value)) => value.clone(),
             _ => return Err(self.expected("a value")),
         };
+        if field == Field::Unseen && (op == Op::Like || duration(&value).is_none()) {
+            return Err(self.expected("a comparison with a duration such as 30d"));
+        }
         self.at += 1;
         Ok(Query::Test(field, op, value))
     }
@@ -271,7 +287,6 @@ impl Parser {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::instant::Instant;
     use crate::stamp::Stamp;
     use proptest::prelude::*;
 
@@ -288,7 +303,7 @@ mod tests {
         };
         let labels = [("site".to_owned(), "Paris 2".to_owned())].into();
         let reported = Reported { version: "v4.14.10".into(), os: "linux".into(), labels, ..Reported::default() };
-        Query::parse(query).unwrap().matches(&agent, &reported)
+        Query::parse(query).unwrap().matches(&agent, &reported, Instant(90_000_000))
     }
 
     #[test]
@@ -303,12 +318,14 @@ mod tests {
             "label.none != x",
             "os=windows or name~*-7",
             "NOT NOT group ~ we*",
+            "unseen > 24h and unseen < 2d and unseen >= 25h",
         ] {
             assert!(holds(yes), "{yes}");
         }
         for no in [
             "version < 4.14.9",
             "os = windows",
+            "unseen > 2d",
             "group != web",
             "label.none = x",
             "not id = 007",

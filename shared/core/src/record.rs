@@ -47,7 +47,22 @@ pub struct Agent {
     pub gone: bool,
 }
 
+/// The task that an enrolment's list of groups names; no task can have this id's order, 0-0.
+const ENROLMENT: &str = "enrolment";
+
 impl Agent {
+    /// The record of a new recipient: it joins the group `default`, if that can have members, with what is in force
+    /// there.
+    pub fn enrolled(number: u32, name: String, nkey: String, default: &Group, epoch: u32, now: Instant) -> Self {
+        let version = Stamp::new(epoch, 1);
+        let groups: Vec<String> = default.is_alive().then(|| DEFAULT_GROUP.to_owned()).into_iter().collect();
+        let listed =
+            Entry { version, order: Stamp::default(), task: ENROLMENT.to_owned(), digest: None, revision: None };
+        let contents = default.lanes(DEFAULT_GROUP, version).filter(|_| default.is_alive());
+        let lanes = contents.chain([(Lane::of(Lane::GROUPS), listed)]).collect();
+        Self { number, name, groups, version, lanes, nkey, enrolled: now, gone: false }
+    }
+
     /// Whether it is in the group.
     pub fn in_group(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)

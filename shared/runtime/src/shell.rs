@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use async_nats::service::ServiceExt as _;
@@ -38,6 +38,8 @@ pub struct Shell {
     pub ready: Ready,
     /// The server's epoch.
     pub epoch: u32,
+    /// Where a part that keeps files is to keep them; a process of its own is told otherwise.
+    pub directory: Option<std::path::PathBuf>,
 }
 
 impl Shell {
@@ -69,6 +71,7 @@ impl Shell {
             shutdown,
             ready: Ready::default(),
             epoch,
+            directory: None,
         })
     }
 
@@ -175,5 +178,27 @@ pub fn log() {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     // A second call, as in tests, keeps the first one's settings.
-    let _ = if std::env::var("MUSTER_LOG").as_deref() == Ok("json") { logs.json().try_init() } else { logs.try_init() };
+    if std::env::var("MUSTER_LOG").as_deref() == Ok("json") {
+        let logs = logs.json().with_filter_reloading();
+        let levels = logs.reload_handle();
+        if logs.try_init().is_ok() {
+            let _ = LEVELS.set(Box::new(move |filter| levels.reload(filter).is_ok()));
+        }
+    } else {
+        let logs = logs.with_filter_reloading();
+        let levels = logs.reload_handle();
+        if logs.try_init().is_ok() {
+            let _ = LEVELS.set(Box::new(move |filter| levels.reload(filter).is_ok()));
+        }
+    }
+}
+
+type SetFilter = Box<dyn Fn(tracing_subscriber::EnvFilter) -> bool + Send + Sync>;
+static LEVELS: OnceLock<SetFilter> = OnceLock::new();
+
+/// Changes which logs this process writes from now on: those of this level (`error`, `warn`, `info`, `debug`, `trace`)
+/// and the more important ones. False when the process keeps no log of its own.
+pub fn log_level(level: &str) -> bool {
+    let filter = format!("{level},async_nats=warn,hyper=warn,h2=warn");
+    LEVELS.get().is_some_and(|set| set(filter.into()))
 }

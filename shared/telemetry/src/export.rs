@@ -37,7 +37,7 @@ pub struct Exporting {
 pub fn start(service: &'static str) -> Option<Exporting> {
     let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-    if disabled || !ENDPOINTS.iter().any(|name| set(name)) {
+    if disabled || !ENDPOINTS.iter().any(set) {
         return None;
     }
     match build(service) {

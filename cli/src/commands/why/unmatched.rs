@@ -1,5 +1,8 @@
 //! Why an agent is none of a task's recipients, as far as it can be told now: pure.
 
+use std::time::SystemTime;
+
+use muster_core::instant::Instant;
 use muster_core::query::Query;
 use muster_core::record::Reported;
 use muster_core::target::Target;
@@ -41,7 +44,9 @@ fn part(evidence: &Evidence, leaf: &Target) -> String {
             let silent = Reported::default();
             let reported = evidence.reported.as_ref().unwrap_or(&silent);
             match Query::parse(text) {
-                Ok(query) if query.matches(record, reported) => format!("the query '{text}' holds for it now"),
+                Ok(query) if query.matches(record, reported, Instant::from_system(SystemTime::now())) => {
+                    format!("the query '{text}' holds for it now")
+                }
                 _ => format!("the query '{text}' does not hold for it"),
             }
         }

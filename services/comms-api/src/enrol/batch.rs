@@ -3,14 +3,9 @@
 use std::collections::HashMap;
 
 use muster_core::instant::Instant;
-use muster_core::lane::Lane;
 use muster_core::message::Enrolled;
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::{Agent, DEFAULT_GROUP, Entry, Group, agent_id};
-use muster_core::stamp::Stamp;
-
-/// The task that an enrolment's list of groups names; no task can have this id's order, 0-0.
-const ENROLMENT: &str = "enrolment";
+use muster_core::record::{Agent, Group, agent_id};
 
 /// Who asks, and for which name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,15 +68,9 @@ fn gone(id: &str) -> Refusal {
     vec![problem.hint("enrol with a new key")]
 }
 
-/// The record of a new agent; it joins the group `default`, if that can have members, with what is in force there.
+/// The record of a new agent.
 pub fn record(ask: &Ask, number: u32, default: &Group, epoch: u32, now: Instant) -> Agent {
-    let version = Stamp::new(epoch, 1);
-    let groups: Vec<String> = default.is_alive().then(|| DEFAULT_GROUP.to_owned()).into_iter().collect();
-    let listed = Entry { version, order: Stamp::default(), task: ENROLMENT.to_owned(), digest: None, revision: None };
-    let contents = default.lanes(DEFAULT_GROUP, version).filter(|_| default.is_alive());
-    let lanes = contents.chain([(Lane::of(Lane::GROUPS), listed)]).collect();
-    let (name, nkey) = (ask.name.clone(), ask.nkey.clone());
-    Agent { number, name, groups, version, lanes, nkey, enrolled: now, gone: false }
+    Agent::enrolled(number, ask.name.clone(), ask.nkey.clone(), default, epoch, now)
 }
 
 /// What a new agent is told.
@@ -92,7 +81,9 @@ pub fn enrolled(ask: &Ask, number: u32) -> Enrolled {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use muster_core::lane::Lane;
     use muster_core::record::{Content, Life};
+    use muster_core::stamp::Stamp;
 
     use super::*;
 

@@ -13,6 +13,7 @@ use muster_core::names::{agent_name_fault, escape};
 use muster_core::numbers::Numbers as Set;
 use muster_core::problem::{Problem, Refusal};
 use muster_core::record::{Agent, DEFAULT_GROUP, Group, agent_id};
+use muster_runtime::extend;
 use muster_runtime::steps::{AGENTS, Context};
 use tokio::sync::{Mutex, oneshot};
 
@@ -178,21 +179,6 @@ async fn used(txn: &mut Txn, numbers: &[u32]) -> Result<bool, Fault> {
     let keys: Vec<String> = numbers.iter().map(|number| format!("id.{}", agent_id(*number))).collect();
     txn.load(keys.iter().cloned()).await?;
     Ok(keys.iter().any(|key| txn.bytes(key).is_some()))
-}
-
-/// Adds numbers to a set that lies in containers.
-async fn extend(txn: &mut Txn, set: &str, added: &Set) -> Result<(), Fault> {
-    for (container, part) in added.split() {
-        let key = format!("{set}.{container}");
-        txn.load([key.clone()]).await?;
-        let mut numbers = txn
-            .bytes(&key)
-            .map_or(Ok(Set::new()), |body| Set::decode(body))
-            .map_err(|why| Fault::Refused(format!("{AGENTS}/{key}: {why}")))?;
-        numbers.union_with(&part);
-        txn.put(&key, numbers.encode());
-    }
-    Ok(())
 }
 
 fn key(nkey: &str) -> String {

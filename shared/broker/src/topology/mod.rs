@@ -93,6 +93,21 @@ pub async fn verify(client: &Client) -> Result<Vec<Difference>, Fault> {
     Ok(differences)
 }
 
+/// Makes the consumer of a server node's commands, unless it stands, and gives its name.
+///
+/// # Errors
+/// [`Fault::Refused`] when it stands otherwise than its template says, [`Fault::Unavailable`].
+pub async fn node_consumer(client: &Client, node: &str) -> Result<String, Fault> {
+    let asset = Asset::consumer("COMMANDS", &files::NODE.replace("{node}", node))?;
+    match asset.provision(client, true).await? {
+        Outcome::Stood(left) | Outcome::Updated(left) if !left.is_empty() => {
+            let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+            Err(Fault::Refused(left.join("; ")))
+        }
+        _ => Ok(format!("server-{node}")),
+    }
+}
+
 /// Streams before their consumers.
 fn assets(replicas: Option<usize>) -> Result<Vec<Asset>, Fault> {
     let streams = files::STREAMS.iter().map(|file| Asset::stream(file, replicas));

@@ -11,9 +11,14 @@ use crate::schema::Schema;
 static SCHEMA: LazyLock<Result<Schema, String>> =
     LazyLock::new(|| Schema::compile(include_str!("../../../../schemas/agent-configuration.json")));
 
-/// The problems of `value`, each with the line of `node` that it is about.
-pub(super) fn problems(node: &Node, value: &Value) -> Vec<Problem> {
-    let problems = match SCHEMA.as_ref() {
+/// The contract.
+pub(super) fn schema() -> Result<&'static Schema, String> {
+    SCHEMA.as_ref().map_err(Clone::clone)
+}
+
+/// What the schema says against `value`, each with the line of `node` that it is about.
+pub(super) fn problems(node: &Node, value: &Value, schema: Result<&Schema, String>) -> Vec<Problem> {
+    let problems = match schema {
         Ok(schema) => schema.problems(value),
         Err(error) => vec![Problem::new("internal", "", error)],
     };

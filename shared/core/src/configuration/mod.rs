@@ -16,6 +16,7 @@ pub use self::duration::duration;
 pub use self::logcollector::Logcollector;
 pub use self::size::size;
 use crate::problem::Problem;
+use crate::schema::Schema;
 
 /// The largest text of a configuration, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -43,12 +44,18 @@ pub fn parse(text: &str) -> Result<Configuration, Vec<Problem>> {
         let message = format!("{} bytes; at most {MAX_BYTES} are allowed", text.len());
         return Err(vec![Problem::new("too-large", "", message)]);
     }
-    let Some(node) = yaml::read(text).map_err(|problem| vec![problem])? else {
-        return Ok(Configuration::default());
-    };
+    Ok(checked(text, check::schema())?.map_or_else(Configuration::default, Configuration))
+}
+
+/// Reads YAML that a schema describes; nothing when the text is empty.
+///
+/// # Errors
+/// As [`parse`], but for the limit of the length.
+pub(crate) fn checked(text: &str, schema: Result<&Schema, String>) -> Result<Option<Value>, Vec<Problem>> {
+    let Some(node) = yaml::read(text).map_err(|problem| vec![problem])? else { return Ok(None) };
     let value = node.value();
-    let problems = check::problems(&node, &value);
-    if problems.is_empty() { Ok(Configuration(value)) } else { Err(problems) }
+    let problems = check::problems(&node, &value, schema);
+    if problems.is_empty() { Ok(Some(value)) } else { Err(problems) }
 }
 
 impl Configuration {

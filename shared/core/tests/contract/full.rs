@@ -14,6 +14,7 @@ use muster_core::message::{
 };
 use muster_core::names::digest;
 use muster_core::numbers::Numbers;
+use muster_core::package::Package;
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::Problem;
 use muster_core::record::{Agent, Content, Entry, Group, Life, Reported};
@@ -93,6 +94,18 @@ fn targets() -> Vec<Target> {
         }
     }
     leaves
+}
+
+pub fn package() -> Package {
+    Package {
+        name: "muster-agent-5.1.0".into(),
+        version: "5.1.0".into(),
+        os: text(),
+        arch: text(),
+        size: 1 << 20,
+        sha256: digest(b"x"),
+        signature: text(),
+    }
 }
 
 pub fn dead_letter() -> DeadLetter {

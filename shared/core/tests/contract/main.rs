@@ -13,6 +13,7 @@ use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
+use muster_core::package::{Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
@@ -38,7 +39,15 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("rbac-change"),
+        task_type("server-configuration"),
+        task_type("agent-upgrade"),
+        task_type("agent-package"),
+        task_type("agent-deletion"),
+        task_type("agent-name"),
         task_type("group-configuration"),
+        row::<Package>("package", vec![full::package()]),
+        row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
         row::<Enrol>("enrol", vec![full::enrol()]),
@@ -61,9 +70,9 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Schemas without a type of their own: what others share, and the agents' configuration, which stays JSON and is
-/// tested where it is checked (`configuration`).
-const WITHOUT_TYPE: [&str; 2] = ["types", "agent-configuration"];
+/// Schemas without a type of their own: what others share, and the configurations of agents and server nodes, which are
+/// tested where they are checked (`configuration`, `settings`).
+const WITHOUT_TYPE: [&str; 3] = ["types", "agent-configuration", "server-settings"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use muster_broker::{Fault, Txn, decode, kv};
 use muster_core::fleet::Fleet;
-use muster_core::function::{Bound, Document, Indexed, Key, Reads};
+use muster_core::function::{Bound, Documents, Indexed, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::names::escape;
 use muster_core::record::{Content, DEFAULT_GROUP, Group};
@@ -80,17 +80,18 @@ async fn packages(context: &Context) -> Result<BTreeMap<String, String>, Fault> 
     Ok(packages)
 }
 
-async fn documents(context: &Context, bucket: &str) -> Result<BTreeMap<String, Document>, Fault> {
-    let mut documents = BTreeMap::new();
+async fn documents(context: &Context, bucket: &str) -> Result<Documents, Fault> {
+    let mut found = Documents::default();
     let mut entries = context.bus.scan(&kv::stream(bucket), &kv::subject(bucket, ">")).await?;
     while let Some(entry) = entries.next().await.transpose()? {
+        found.revision = found.revision.max(entry.revision);
         let (Some(key), Some(body)) = (kv::key(bucket, &entry.subject), entry.body) else { continue };
-        documents.insert(key.to_owned(), Document { revision: entry.revision, text: text(&entry.subject, body)? });
-        if documents.len() > DOCUMENTS {
+        found.documents.insert(key.to_owned(), text(&entry.subject, body)?);
+        if found.documents.len() > DOCUMENTS {
             return Err(Fault::Refused(format!("the bucket {bucket} holds more than {DOCUMENTS} documents")));
         }
     }
-    Ok(documents)
+    Ok(found)
 }
 
 fn text(subject: &str, body: Bytes) -> Result<String, Fault> {

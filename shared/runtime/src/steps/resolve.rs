@@ -113,13 +113,13 @@ async fn query(context: &Context, text: &str) -> Result<Numbers, Fault> {
             }
         }
     }
-    let silent = Reported::default();
+    let (silent, now) = (Reported::default(), context.clock.now());
     let mut found = Numbers::new();
     let mut entries = context.bus.scan(&kv::stream(AGENTS), &kv::subject(AGENTS, "id.*")).await?;
     while let Some(entry) = entries.next().await.transpose()? {
         let Some(body) = entry.body else { continue };
         let agent: Agent = decode(AGENTS, &entry.subject, &body)?;
-        if !agent.gone && query.matches(&agent, reported.get(&agent_id(agent.number)).unwrap_or(&silent)) {
+        if !agent.gone && query.matches(&agent, reported.get(&agent_id(agent.number)).unwrap_or(&silent), now) {
             found.insert(agent.number);
         }
     }

@@ -1,4 +1,4 @@
-//! What takes its time: it runs beside the session, which goes on hearing pushes and syncing.
+//! What takes its time: it runs beside the recipient, which goes on hearing commands and comparing its state.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,0 +1,214 @@
+//! Packages: fetched from the object store `packages`, checked, kept below the node's directory, and served at
+//! `node.package.<sha256>`.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::jetstream::object_store::GetErrorKind;
+use async_nats::{Client, HeaderMap, jetstream};
+use bytes::Bytes;
+use futures::StreamExt;
+use minisign_verify::{PublicKey, Signature};
+use muster_agent::rules::outcome::{INVALID, NOT_APPLIED, outcome};
+use muster_core::message::Outcome;
+use muster_core::names::hex;
+use muster_core::package::{Chunk, MAX_CHUNK, Package};
+use muster_core::settings::Settings;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::guard::NODES;
+
+/// The object store.
+const STORE: &str = "packages";
+/// The variable with the public keys that packages are signed with: minisign's, in Base64, separated by commas.
+const KEYS: &str = "MUSTER_PACKAGE_KEYS";
+/// Before the object store is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The packages that this node holds and serves.
+pub struct Packages {
+    client: Client,
+    directory: PathBuf,
+    settings: watch::Receiver<Settings>,
+    serving: BTreeMap<String, AbortHandle>,
+}
+
+impl Packages {
+    /// Those below a directory; none is served yet.
+    pub fn new(client: &Client, root: &Path, settings: watch::Receiver<Settings>) -> Self {
+        Self { client: client.clone(), directory: root.join("packages"), settings, serving: BTreeMap::new() }
+    }
+
+    /// What fetches a package: it asks the object store until that answers.
+    pub fn fetch(&self, text: &str) -> impl Future<Output = Result<Value, Outcome>> + Send + 'static {
+        let package = serde_json::from_str::<Package>(text).map_err(|e| outcome(INVALID, e.to_string()));
+        let (client, directory, settings) = (self.client.clone(), self.directory.clone(), self.settings.clone());
+        async move {
+            let package = package?;
+            loop {
+                match fetch(&client, &directory, &package, &settings).await {
+                    Ok(done) => return done.map(|()| json!({ "sha256": package.sha256, "size": package.size })),
+                    Err(error) => tracing::warn!(package = package.name, %error, "not fetched yet; trying again"),
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Serves exactly these packages, and deletes the others. False when one of them is not whole.
+    pub async fn keep(&mut self, packages: &[Package]) -> anyhow::Result<bool> {
+        let wanted: BTreeMap<&str, &Package> = packages.iter().map(|p| (p.sha256.as_str(), p)).collect();
+        self.serving.retain(|sha256, serving| {
+            let stays = wanted.contains_key(sha256.as_str());
+            if !stays {
+                serving.abort();
+            }
+            stays
+        });
+        create_dir_all(&self.directory).await?;
+        let mut files = tokio::fs::read_dir(&self.directory).await?;
+        while let Some(file) = files.next_entry().await? {
+            let name = file.file_name().to_string_lossy().into_owned();
+            // A part belongs to a fetch that may be at work.
+            if !name.ends_with(".part") && !wanted.contains_key(name.as_str()) {
+                remove_file(file.path()).await?;
+            }
+        }
+        let mut whole = true;
+        for (sha256, package) in wanted {
+            let file = self.directory.join(sha256);
+            if !metadata(&file).await.is_ok_and(|found| found.len() == package.size) {
+                whole = false;
+            } else if !self.serving.contains_key(sha256) {
+                let requests = self.client.queue_subscribe(format!("node.package.{sha256}"), NODES.to_owned()).await?;
+                let serving = tokio::spawn(serve(self.client.clone(), requests, file, self.settings.clone()));
+                self.serving.insert(sha256.to_owned(), serving.abort_handle());
+            }
+        }
+        Ok(whole)
+    }
+}
+
+impl Drop for Packages {
+    fn drop(&mut self) {
+        self.serving.values().for_each(AbortHandle::abort);
+    }
+}
+
+/// Fetches a package once; an outer error is worth another attempt, an inner one is the package's own fault.
+async fn fetch(
+    client: &Client,
+    directory: &Path,
+    package: &Package,
+    settings: &watch::Receiver<Settings>,
+) -> anyhow::Result<Result<(), Outcome>> {
+    let refused = |why: String| Ok(Err(outcome(NOT_APPLIED, why)));
+    let whole = directory.join(&package.sha256);
+    if metadata(&whole).await.is_ok_and(|found| found.len() == package.size) {
+        return Ok(Ok(()));
+    }
+    let keys = match keys() {
+        Ok(keys) => keys,
+        Err(why) => return refused(why),
+    };
+    let signature = match Signature::decode(&package.signature) {
+        Ok(signature) => signature,
+        Err(error) => return refused(format!("the signature is none: {error}")),
+    };
+    let store = jetstream::new(client.clone()).get_object_store(STORE).await?;
+    let mut object = match store.get(&package.name).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == GetErrorKind::NotFound => {
+            return refused(format!("the object store {STORE} holds no '{}'", package.name));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if object.info.size as u64 != package.size {
+        return refused(format!("it has {} bytes, not {}", object.info.size, package.size));
+    }
+    create_dir_all(directory).await?;
+    let part = directory.join(format!("{}.part", package.sha256));
+    let mut file = File::create(&part).await?;
+    let mut sha256 = Sha256::new();
+    let mut verifiers: Vec<_> = keys.iter().filter_map(|key| key.verify_stream(&signature).ok()).collect();
+    let mut buffer = Vec::new();
+    loop {
+        // Looked at for each part, so that a new revision counts at once.
+        let size = settings.borrow().chunk_size;
+        buffer.clear();
+        if (&mut object).take(size).read_to_end(&mut buffer).await? == 0 {
+            break;
+        }
+        sha256.update(&buffer);
+        verifiers.iter_mut().for_each(|verifier| verifier.update(&buffer));
+        file.write_all(&buffer).await?;
+    }
+    file.sync_all().await?;
+    let found = hex(&sha256.finalize());
+    if found != package.sha256 {
+        remove_file(&part).await?;
+        return refused(format!("its SHA-256 is {found}"));
+    }
+    if !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
+        remove_file(&part).await?;
+        return refused("no key that this node trusts has signed it".into());
+    }
+    rename(&part, &whole).await?;
+    Ok(Ok(()))
+}
+
+/// The public keys that packages are signed with.
+fn keys() -> Result<Vec<PublicKey>, String> {
+    let text = std::env::var(KEYS).unwrap_or_default();
+    let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
+    let keys: Vec<PublicKey> =
+        keys.map(|key| PublicKey::from_base64(key).map_err(|e| format!("{KEYS}: {e}"))).collect::<Result<_, _>>()?;
+    if keys.is_empty() { Err(format!("this node trusts no key; set {KEYS}")) } else { Ok(keys) }
+}
+
+async fn serve(
+    client: Client,
+    mut requests: async_nats::Subscriber,
+    file: PathBuf,
+    settings: watch::Receiver<Settings>,
+) {
+    while let Some(request) = requests.next().await {
+        let Some(reply) = request.reply else { continue };
+        let most = settings.borrow().chunk_size.min(MAX_CHUNK);
+        let sent = match read(&file, &request.payload, most).await {
+            Ok(bytes) => client.publish(reply, bytes).await,
+            Err(why) => {
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Service-Error-Code", "400");
+                headers.insert("Nats-Service-Error", why.as_str());
+                client.publish_with_headers(reply, headers, Bytes::new()).await
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a part of a package was not sent");
+        }
+    }
+}
+
+/// A part of a file, at most so many bytes; empty behind its end.
+async fn read(file: &Path, question: &[u8], most: u64) -> Result<Bytes, String> {
+    let chunk: Chunk = serde_json::from_slice(question).map_err(|e| format!("not a question for a part: {e}"))?;
+    let part = async {
+        let mut file = File::open(file).await?;
+        file.seek(std::io::SeekFrom::Start(chunk.offset)).await?;
+        let mut part = Vec::new();
+        file.take(chunk.length.min(most)).read_to_end(&mut part).await?;
+        std::io::Result::Ok(Bytes::from(part))
+    };
+    part.await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "this node does not hold it any more".to_owned(),
+        _ => error.to_string(),
+    })
+}
