@@ -3,6 +3,8 @@
 //! Modifiers and values are checked here as pySigma does, for the evaluator ignores what it does not expect: a value
 //! that is a map, a modifier without effect, a number too large to be compared.
 
+use std::net::IpAddr;
+
 use muster_core::problem::Problem;
 use rsigma_parser::fieldpath::escape_brackets;
 use rsigma_parser::{Detection, DetectionItem, FieldSpec, Modifier as M, SigmaValue, parse_field_spec};
@@ -18,6 +20,8 @@ pub(crate) const PLACES: [M; 3] = [M::Contains, M::StartsWith, M::EndsWith];
 const OPERATORS: [M; 8] = [M::Re, M::Cidr, M::Exists, M::FieldRef, M::Gt, M::Gte, M::Lt, M::Lte];
 /// Modifiers that compare a part of a time, in UTC.
 const TIMES: [M; 6] = [M::Minute, M::Hour, M::Day, M::Week, M::Month, M::Year];
+/// What such a part can be; the week is that of ISO 8601.
+const TIME_RANGES: [(i64, i64); 6] = [(0, 59), (0, 23), (1, 31), (1, 53), (1, 12), (1, 9999)];
 
 /// Reads the line of `key`.
 ///
@@ -66,14 +70,20 @@ impl Item<'_> {
         if self.modifiers.iter().enumerate().any(|(n, modifier)| self.modifiers[..n].contains(modifier)) {
             return Err(refused("a modifier is there twice"));
         }
-        match self.one_of(&OPERATORS)?.or(self.one_of(&TIMES)?) {
+        let detection = match self.one_of(&OPERATORS)?.or(self.one_of(&TIMES)?) {
             None => text::read(self, budget),
             Some(M::Re) => self.regex(budget),
             Some(M::Exists) => self.exists(),
             Some(M::Cidr) => self.cidr(),
             Some(M::FieldRef) => self.field_ref(),
             Some(operator) => self.comparison(operator),
+        }?;
+        if !self.has(M::Neq) || self.field.is_none() {
+            return Ok(detection);
         }
+        // To the evaluator null differs from every value, and a field that is not there from none.
+        let there = self.line(vec![M::Exists], vec![SigmaValue::Bool(true)]);
+        Ok(Detection::And(vec![there, detection]))
     }
 
     fn regex(&self, budget: &mut Budget) -> Result<Detection, Problem> {
@@ -100,7 +110,10 @@ impl Item<'_> {
     fn cidr(&self) -> Result<Detection, Problem> {
         self.allow(&[M::Cidr, M::Neq])?;
         self.needs_field()?;
-        self.each(|value| value::text(value).map(drop))?;
+        self.each(|value| {
+            let network = value::text(value)?;
+            need(is_network(network), || format!("'{network}' is no CIDR network, such as 10.0.0.0/8 or fe80::/10"))
+        })?;
         Ok(self.as_it_is(plain))
     }
 
@@ -113,12 +126,14 @@ impl Item<'_> {
     }
 
     fn comparison(&self, operator: M) -> Result<Detection, Problem> {
-        let time = TIMES.contains(&operator);
-        self.allow(time.then_some(M::Neq).iter().chain([&operator]))?;
+        let range = TIMES.iter().zip(TIME_RANGES).find(|(time, _)| **time == operator).map(|(_, range)| range);
+        self.allow(range.map(|_| M::Neq).iter().chain([&operator]))?;
         self.needs_field()?;
         self.each(|value| {
             value::number(value)?;
-            need(!time || value.is_i64(), || "an integer is expected".into())
+            let Some((first, last)) = range else { return Ok(()) };
+            let within = value.as_i64().is_some_and(|part| (first..=last).contains(&part));
+            need(within, || format!("an integer from {first} to {last} is expected"))
         })?;
         Ok(self.as_it_is(plain))
     }
@@ -181,6 +196,17 @@ pub(crate) fn join(mut detections: Vec<Detection>, with: fn(Vec<Detection>) -> D
         Some(only) if detections.is_empty() => only,
         last => with(detections.into_iter().chain(last).collect()),
     }
+}
+
+/// Whether the text is an address of a network or of a host in it, with the length of its prefix.
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 /// A problem with the modifiers.

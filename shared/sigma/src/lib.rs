@@ -13,7 +13,7 @@
 //!
 //! # How a rule judges
 //! * A field is a key of the event, or else a path with dots into objects; in lists one member has to match. A field that
-//!   is null counts as one that is not there: `null` and `exists: false` find both.
+//!   is null counts as one that is not there: `null` and `exists: false` find both, `neq` finds neither.
 //! * Texts are compared without regard to case, unless `cased` is there. Numbers and texts that say the same are equal,
 //!   and a wildcard matches the end of a line too.
 //! * Keywords are looked for in all values of the event, also numbers.
