@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 
 /// A value and the line, counted from 1, on which it (or its key) begins.
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
     line: u32,
     content: Content,
 }
@@ -31,7 +31,7 @@ enum Content {
 
 impl Node {
     /// The same as JSON.
-    pub(super) fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => items.iter().map(Self::value).collect(),
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// The line of what a JSON pointer points to, or of the deepest of its parents that is there.
-    pub(super) fn line(&self, pointer: &str) -> u32 {
+    pub fn line(&self, pointer: &str) -> u32 {
         let mut node = self;
         for token in pointer.split('/').skip(1) {
             let child = match &node.content {
@@ -61,12 +61,20 @@ impl Node {
 ///
 /// # Errors
 /// The first thing that is no YAML or not of the subset, with its line.
-pub(super) fn read(text: &str) -> Result<Option<Node>, Problem> {
-    Reader { parser: Parser::new_from_str(text), path: Vec::new() }.document()
+pub fn read(text: &str) -> Result<Option<Node>, Problem> {
+    Ok(Reader::new(text).documents(1)?.pop())
+}
+
+/// Reads a text of at most `limit` documents; those that hold nothing are left out.
+///
+/// # Errors
+/// As [`read`]; also when there are more documents.
+pub fn read_all(text: &str, limit: usize) -> Result<Vec<Node>, Problem> {
+    Reader::new(text).documents(limit)
 }
 
 /// `token` as a part of a JSON pointer (RFC 6901).
-pub(super) fn pointer_token(token: &str) -> String {
+pub fn pointer_token(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 
@@ -76,19 +84,30 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(mut self) -> Result<Option<Node>, Problem> {
-        let mut root = None;
-        let mut documents = 0;
+    fn new(text: &'a str) -> Self {
+        Self { parser: Parser::new_from_str(text), path: Vec::new() }
+    }
+
+    fn documents(mut self, limit: usize) -> Result<Vec<Node>, Problem> {
+        let mut roots = Vec::new();
+        let mut begun = 0;
         loop {
             let (event, span) = self.next()?;
             match event {
-                Event::StreamEnd => return Ok(root),
-                Event::DocumentStart(_) if documents == 1 => return self.fail(span, "only one document is allowed"),
-                Event::DocumentStart(_) => documents += 1,
+                Event::StreamEnd => return Ok(roots),
+                Event::DocumentStart(_) if begun == limit => {
+                    let only = if limit == 1 {
+                        "only one document is".into()
+                    } else {
+                        format!("at most {limit} documents are")
+                    };
+                    return self.fail(span, &format!("{only} allowed"));
+                }
+                Event::DocumentStart(_) => begun += 1,
                 Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
                 event => {
                     let node = self.node(event, span)?;
-                    root = (!matches!(node.content, Content::Scalar(Value::Null))).then_some(node);
+                    roots.extend((!matches!(node.content, Content::Scalar(Value::Null))).then_some(node));
                 }
             }
         }
@@ -223,6 +242,18 @@ mod tests {
             assert_eq!(problem.line, Some(line), "{text:?}: {problem}");
             assert!(problem.pointer.starts_with(pointer), "{text:?}: {problem}");
         }
+    }
+
+    #[test]
+    fn several_documents_are_read_where_they_are_allowed() {
+        let text = "a: 1\n---\n# nothing\n---\nb:\n  - c\n";
+        let nodes = read_all(text, 3).unwrap();
+        assert_eq!(nodes.iter().map(Node::value).collect::<Vec<_>>(), [json!({"a": 1}), json!({"b": ["c"]})]);
+        assert_eq!(nodes[1].line("/b/0"), 6, "lines count from the start of the text");
+        let problem = read_all(text, 2).unwrap_err();
+        assert!(problem.message.contains("at most 2 documents"), "{problem}");
+        assert_eq!(problem.line, Some(4));
+        assert!(read_all("a: 1\n---\na: [\n", 2).is_err());
     }
 
     #[test]
