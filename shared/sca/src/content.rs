@@ -1,0 +1,134 @@
+//! What must be found in a text: terms joined with `&&`, which one line has to satisfy together.
+
+mod number;
+
+use self::number::Comparison;
+use crate::pattern::{Dialect, Pattern};
+use crate::rule::{Fault, malformed};
+use crate::system::Text;
+use crate::verdict::Verdict;
+
+/// The longest line, in bytes, that is looked at.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Terms; at least one.
+#[derive(Debug, Clone)]
+pub(crate) struct Content(Vec<Term>);
+
+#[derive(Debug, Clone)]
+struct Term {
+    negated: bool,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    /// The whole line, without regard to ASCII case.
+    Literal(String),
+    /// `r:`
+    Match(Pattern),
+    /// `n:`
+    Number(Pattern, Comparison),
+}
+
+impl Content {
+    pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Self, Fault> {
+        text.split(" && ").map(|term| Term::parse(term, dialect)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a line of `text` satisfies all terms; with a single term that is negated, whether no line does what it
+    /// denies. What was not read of the text can only take certainty away. `expired` says when to stop.
+    pub(crate) fn in_text(&self, text: &Text, expired: impl Fn() -> bool) -> Verdict {
+        let bytes = text.bytes.strip_suffix(b"\n").unwrap_or(&text.bytes);
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|_| !text.bytes.is_empty());
+        let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let rest = (!text.whole).then(|| Verdict::Unknown("it is longer than what is read of it".into()));
+        self.in_lines(lines, rest, expired)
+    }
+
+    /// The same of a single line, such as the name of a file.
+    pub(crate) fn in_line(&self, line: &[u8]) -> Verdict {
+        self.in_lines([line].into_iter(), None, || false)
+    }
+
+    fn in_lines<'t>(
+        &self,
+        lines: impl Iterator<Item = &'t [u8]>,
+        rest: Option<Verdict>,
+        expired: impl Fn() -> bool,
+    ) -> Verdict {
+        let terms: Vec<_> = self.0.iter().map(Term::ready).collect();
+        if let [Term { negated: true, test }] = terms.as_slice() {
+            return !Verdict::any(lines.map(|line| judge(line, &expired, |line| test.holds(line))).chain(rest));
+        }
+        let all = |line: &[u8]| Verdict::all(terms.iter().map(|term| term.holds(line)));
+        Verdict::any(lines.map(|line| judge(line, &expired, all)).chain(rest))
+    }
+}
+
+/// What `test` says of a line that may be looked at.
+fn judge(line: &[u8], expired: impl Fn() -> bool, test: impl Fn(&[u8]) -> Verdict) -> Verdict {
+    if line.len() > MAX_LINE {
+        Verdict::Unknown(format!("a line has more than {MAX_LINE} bytes"))
+    } else if expired() {
+        Verdict::Unknown(crate::OUT_OF_TIME.into())
+    } else {
+        test(line)
+    }
+}
+
+impl Term {
+    fn parse(text: &str, dialect: Dialect) -> Result<Self, Fault> {
+        let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let compile = |pattern: &str| match pattern {
+            "" => malformed("an expression is missing"),
+            pattern => Pattern::compile(pattern, dialect)
+                .map_err(|why| Fault::Uncompilable(format!("the expression '{}' does not compile: {why}", brief(pattern)))),
+        };
+        let test = match (text.get(..2), text.get(2..)) {
+            (Some("r:" | "R:"), Some(pattern)) => Test::Match(compile(pattern)?),
+            (Some("n:" | "N:"), Some(rest)) => {
+                let (pattern, comparison) = Comparison::split(rest)?;
+                Test::Number(compile(pattern)?, comparison)
+            }
+            _ if text.is_empty() => return malformed("a term between '->' and '&&' is missing"),
+            _ => Test::Literal(text.to_owned()),
+        };
+        Ok(Self { negated, test })
+    }
+
+    fn ready(&self) -> Self {
+        let test = match &self.test {
+            Test::Literal(text) => Test::Literal(text.clone()),
+            Test::Match(pattern) => Test::Match(pattern.matcher()),
+            Test::Number(pattern, comparison) => Test::Number(pattern.matcher(), *comparison),
+        };
+        Self { negated: self.negated, test }
+    }
+
+    fn holds(&self, line: &[u8]) -> Verdict {
+        let holds = self.test.holds(line);
+        if self.negated { !holds } else { holds }
+    }
+}
+
+impl Test {
+    fn holds(&self, line: &[u8]) -> Verdict {
+        match self {
+            Self::Literal(text) => text.as_bytes().eq_ignore_ascii_case(line).into(),
+            Self::Match(pattern) => pattern.is_match(line).map_or_else(Verdict::Unknown, Verdict::from),
+            Self::Number(pattern, comparison) => match pattern.capture(line) {
+                Ok(None) => Verdict::Fails,
+                Ok(Some(captured)) => comparison.holds(captured.unwrap_or_default()),
+                Err(why) => Verdict::Unknown(why),
+            },
+        }
+    }
+}
+
+/// The beginning of a text, for a message.
+fn brief(text: &str) -> String {
+    let end = text.floor_char_boundary(80);
+    let more = if end < text.len() { "..." } else { "" };
+    format!("{}{more}", text.get(..end).unwrap_or_default())
+}
