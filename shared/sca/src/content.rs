@@ -39,8 +39,7 @@ impl Content {
     /// Whether a line of `text` satisfies all terms; with a single term that is negated, whether no line does what it
     /// denies. What was not read of the text can only take certainty away. `expired` says when to stop.
     pub(crate) fn in_text(&self, text: &Text, expired: impl Fn() -> bool) -> Verdict {
-        let bytes = text.bytes.strip_suffix(b"\n").unwrap_or(&text.bytes);
-        let lines = bytes.split(|byte| *byte == b'\n').filter(|_| !text.bytes.is_empty());
+        let lines = whole_lines(text).into_iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
         let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let rest = (!text.whole).then(|| Verdict::Unknown("it is longer than what is read of it".into()));
         self.in_lines(lines, rest, expired)
@@ -64,6 +63,17 @@ impl Content {
         let all = |line: &[u8]| Verdict::all(terms.iter().map(|term| term.holds(line)));
         Verdict::any(lines.map(|line| judge(line, &expired, all)).chain(rest))
     }
+}
+
+/// The lines that are there in full, without the end of the last one; none of an empty text.
+fn whole_lines(text: &Text) -> Option<&[u8]> {
+    let end = match text.bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(last) if !text.whole || last + 1 == text.bytes.len() => last,
+        Some(_) => text.bytes.len(),
+        None if text.whole && !text.bytes.is_empty() => text.bytes.len(),
+        None => return None,
+    };
+    text.bytes.get(..end)
 }
 
 /// What `test` says of a line that may be looked at.
@@ -91,7 +101,7 @@ impl Term {
                 let (pattern, comparison) = Comparison::split(rest)?;
                 Test::Number(compile(pattern)?, comparison)
             }
-            _ if text.is_empty() => return malformed("a term between '->' and '&&' is missing"),
+            _ if text.is_empty() || text.starts_with("->") => return malformed("a term between '->' and '&&' is missing"),
             _ => Test::Literal(text.to_owned()),
         };
         Ok(Self { negated, test })

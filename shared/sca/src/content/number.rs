@@ -41,7 +41,8 @@ impl Comparison {
         let Some((number, operator)) = OPERATORS.iter().find_map(known) else {
             return malformed("'compare' needs one of '<', '<=', '==', '!=', '>=', '>'");
         };
-        match number.trim().parse() {
+        let number = number.trim();
+        match number.parse() {
             Ok(number) => Ok((pattern, Self { operator, number })),
             Err(_) => malformed(format!("'compare' needs a whole number after its operator, not '{}'", super::brief(number))),
         }

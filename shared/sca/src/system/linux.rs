@@ -19,6 +19,8 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// So many entries of a directory are read.
 const MAX_ENTRIES: usize = 10_000;
 
+const NO_FILE: &str = "it is no regular file";
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -54,12 +56,16 @@ impl System for Linux {
     }
 
     fn read(&self, path: &Path) -> Result<Text, Trouble> {
+        // Opening a device can do things to it.
+        if self.kind(path)? != Kind::File {
+            return Err(Trouble::Other(NO_FILE.into()));
+        }
         // Without blocking on a pipe that takes the file's place, nor on a file like /proc/kmsg.
         let nonblocking = OFlags::NONBLOCK | OFlags::NOCTTY;
         let flags = i32::try_from(nonblocking.bits()).unwrap_or_default();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(trouble)?;
         if kind(&file.metadata().map_err(trouble)?) != Kind::File {
-            return Err(Trouble::Other("it is no regular file".into()));
+            return Err(Trouble::Other(NO_FILE.into()));
         }
         beginning(file, MAX_FILE).map_err(trouble)
     }
