@@ -37,31 +37,31 @@ impl Content {
     }
 
     /// Whether a line of `text` satisfies all terms; with a single term that is negated, whether no line does what it
-    /// denies. What was not read of the text can only take certainty away. `expired` says when to stop.
-    pub(crate) fn in_text(&self, text: &Text, expired: impl Fn() -> bool) -> Verdict {
+    /// denies. What was not read of the text can only take certainty away. `stop` says why it is given up, when it is.
+    pub(crate) fn in_text(&self, text: &Text, stop: &dyn Fn() -> Option<&'static str>) -> Verdict {
         let lines = whole_lines(text).into_iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
         let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let rest = (!text.whole).then(|| Verdict::Unknown("it is longer than what is read of it".into()));
-        self.in_lines(lines, rest, expired)
+        self.in_lines(lines, rest, stop)
     }
 
     /// The same of a single line, such as the name of a file.
     pub(crate) fn in_line(&self, line: &[u8]) -> Verdict {
-        self.in_lines([line].into_iter(), None, || false)
+        self.in_lines([line].into_iter(), None, &|| None)
     }
 
     fn in_lines<'t>(
         &self,
         lines: impl Iterator<Item = &'t [u8]>,
         rest: Option<Verdict>,
-        expired: impl Fn() -> bool,
+        stop: &dyn Fn() -> Option<&'static str>,
     ) -> Verdict {
         let terms: Vec<_> = self.0.iter().map(Term::ready).collect();
         if let [Term { negated: true, test }] = terms.as_slice() {
-            return !Verdict::any(lines.map(|line| judge(line, &expired, |line| test.holds(line))).chain(rest));
+            return !Verdict::any(lines.map(|line| judge(line, stop, |line| test.holds(line))).chain(rest));
         }
         let all = |line: &[u8]| Verdict::all(terms.iter().map(|term| term.holds(line)));
-        Verdict::any(lines.map(|line| judge(line, &expired, all)).chain(rest))
+        Verdict::any(lines.map(|line| judge(line, stop, all)).chain(rest))
     }
 }
 
@@ -77,14 +77,11 @@ fn whole_lines(text: &Text) -> Option<&[u8]> {
 }
 
 /// What `test` says of a line that may be looked at.
-fn judge(line: &[u8], expired: impl Fn() -> bool, test: impl Fn(&[u8]) -> Verdict) -> Verdict {
+fn judge(line: &[u8], stop: &dyn Fn() -> Option<&'static str>, test: impl Fn(&[u8]) -> Verdict) -> Verdict {
     if line.len() > MAX_LINE {
-        Verdict::Unknown(format!("a line has more than {MAX_LINE} bytes"))
-    } else if expired() {
-        Verdict::Unknown(crate::OUT_OF_TIME.into())
-    } else {
-        test(line)
+        return Verdict::Unknown(format!("a line has more than {MAX_LINE} bytes"));
     }
+    stop().map_or_else(|| test(line), |why| Verdict::Unknown(why.into()))
 }
 
 impl Term {
@@ -92,8 +89,9 @@ impl Term {
         let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let compile = |pattern: &str| match pattern {
             "" => malformed("an expression is missing"),
-            pattern => Pattern::compile(pattern, dialect)
-                .map_err(|why| Fault::Uncompilable(format!("the expression '{}' does not compile: {why}", brief(pattern)))),
+            pattern => Pattern::compile(pattern, dialect).map_err(|why| {
+                Fault::Uncompilable(format!("the expression '{}' does not compile: {why}", brief(pattern)))
+            }),
         };
         let test = match (text.get(..2), text.get(2..)) {
             (Some("r:" | "R:"), Some(pattern)) => Test::Match(compile(pattern)?),
@@ -101,7 +99,9 @@ impl Term {
                 let (pattern, comparison) = Comparison::split(rest)?;
                 Test::Number(compile(pattern)?, comparison)
             }
-            _ if text.is_empty() || text.starts_with("->") => return malformed("a term between '->' and '&&' is missing"),
+            _ if text.is_empty() || text.starts_with("->") => {
+                return malformed("a term between '->' and '&&' is missing");
+            }
             _ => Test::Literal(text.to_owned()),
         };
         Ok(Self { negated, test })

@@ -2,31 +2,38 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::Options;
 use crate::content::Content;
 use crate::rule::{Probe, Rule};
 use crate::system::{Kind, System, Text, Trouble};
 use crate::verdict::Verdict;
-use crate::{OUT_OF_TIME, Options};
 
 /// So many files and directories below one directory are looked at.
 const MAX_WALKED: usize = 20_000;
+
+/// So long lines of one text are matched.
+const MAX_MATCHING: Duration = Duration::from_secs(5);
+
+const OUT_OF_TIME: &str = "the time for the scan is over";
 
 /// The rules of one scan.
 pub(crate) struct Evaluation<'s, S> {
     system: &'s S,
     options: Options,
+    started: Duration,
     /// Listed once.
     processes: OnceCell<Result<Text, String>>,
 }
 
 impl<'s, S: System> Evaluation<'s, S> {
     pub(crate) fn new(system: &'s S, options: Options) -> Self {
-        Self { system, options, processes: OnceCell::new() }
+        Self { system, options, started: system.elapsed(), processes: OnceCell::new() }
     }
 
     pub(crate) fn rule(&self, rule: &Rule) -> Verdict {
-        if self.system.expired() {
+        if self.expired() {
             return Verdict::Unknown(OUT_OF_TIME.into());
         }
         let holds = match &rule.probe {
@@ -41,11 +48,27 @@ impl<'s, S: System> Evaluation<'s, S> {
         if rule.negated { !holds } else { holds }
     }
 
+    fn expired(&self) -> bool {
+        self.system.elapsed().saturating_sub(self.started) >= self.options.time
+    }
+
+    fn matches(&self, content: &Content, text: &Text) -> Verdict {
+        let started = self.system.elapsed();
+        content.in_text(text, &|| {
+            let now = self.system.elapsed();
+            if now.saturating_sub(self.started) >= self.options.time {
+                Some(OUT_OF_TIME)
+            } else {
+                (now.saturating_sub(started) >= MAX_MATCHING).then_some("matching its lines takes too long")
+            }
+        })
+    }
+
     fn file(&self, path: &Path, content: Option<&Content>) -> Verdict {
         match content {
             None => self.is(path, Kind::File, "it is no regular file"),
             Some(content) => match self.system.read(path) {
-                Ok(text) => content.in_text(&text, || self.system.expired()).about(path),
+                Ok(text) => self.matches(content, &text).about(path),
                 Err(trouble) => unknown(path, trouble),
             },
         }
@@ -82,7 +105,7 @@ impl<'s, S: System> Evaluation<'s, S> {
             };
             for entry in entries {
                 walked += 1;
-                if walked > MAX_WALKED || self.system.expired() {
+                if walked > MAX_WALKED || self.expired() {
                     let why = if walked > MAX_WALKED { "more lies below it than is looked at" } else { OUT_OF_TIME };
                     return found.or(unknown(&directory, why));
                 }
@@ -110,7 +133,7 @@ impl<'s, S: System> Evaluation<'s, S> {
             Ok(Text { bytes, whole: true })
         });
         match listed {
-            Ok(names) => content.in_text(names, || self.system.expired()),
+            Ok(names) => self.matches(content, names),
             Err(why) => Verdict::Unknown(why.clone()),
         }
     }
@@ -122,7 +145,7 @@ impl<'s, S: System> Evaluation<'s, S> {
         }
         let verdict = match (self.system.run(words), content) {
             (Ok(_), None) => Verdict::Holds,
-            (Ok(text), Some(content)) => content.in_text(&text, || self.system.expired()),
+            (Ok(text), Some(content)) => self.matches(content, &text),
             (Err(why), _) => Verdict::Unknown(why),
         };
         verdict.about(words.first().map_or(Path::new(""), Path::new))

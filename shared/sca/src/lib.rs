@@ -40,7 +40,7 @@
 //! * What is there and is no regular file (no directory) is not known, as in 4.x; 5.0 takes it for missing.
 //! * Not known are also: what may not be read, a file beyond 4 MiB and output beyond 1 MiB where what was read does not
 //!   decide, a line beyond 64 KiB, a command that is not allowed, not found, killed, ends with 126 or 127, or takes too
-//!   long, processes when those of others are hidden, a number that is none, an expression that takes too many steps.
+//!   long, what takes more than 5 seconds to match, processes when those of others are hidden, a number that is none, an expression that takes too many steps.
 //! * An expression that does not compile makes its whole check not applicable; Wazuh 4.x takes it for one that never
 //!   matches, so that `!r:` with it passes.
 //! * Requirements that do not hold, or are not known to, make the policy not applicable as a whole. So a policy for
@@ -60,6 +60,13 @@
 //!
 //! Policies of CIS benchmarks use `\h` all over, and a check that silently looks for something else is worse than one that
 //! cannot be run. So it is `pcre2`.
+//!
+//! # Bounds
+//! OSRegex is linear in the line for each step of the expression. PCRE2 has limits for each place of a line. Matching one
+//! text is given up after 5 seconds, a directory after 20,000 entries, a command after the time that [`Linux`] is given, and
+//! the scan after [`Options::time`]. `examples/scan.rs` runs a policy and measures: the benchmark of CIS for Debian 12 (340
+//! KB, 181 checks) is read in 10 ms, takes 2 ms without commands and 5 s with them, and less than 14 MiB of memory with the
+//! program itself. The worst expressions that we could make up took 6 seconds for a file of 4 MiB.
 
 mod content;
 mod evaluate;
@@ -77,8 +84,6 @@ pub use self::policy::{Check, MAX_BYTES, MAX_PROBLEMS, Policy};
 pub use self::report::{CheckReport, Outcome, Report, Summary, Totals};
 pub use self::scan::{Options, scan};
 #[cfg(target_os = "linux")]
-pub use self::system::{Limits, Linux};
+pub use self::system::Linux;
 pub use self::system::{Entry, Kind, Memory, System, Text, Trouble};
 pub use self::verdict::Verdict;
-
-const OUT_OF_TIME: &str = "the time for the scan is over";

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::osregex::OsRegex;
 
-/// Steps back that PCRE2 may take for one text, and the memory for them in KiB. What needs more is not known.
-const PCRE2_LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_HEAP=16384)";
+/// Steps that PCRE2 may take from one place of a line, and the memory for them in KiB. What needs more is not known.
+const PCRE2_LIMITS: &str = "(*LIMIT_MATCH=250000)(*LIMIT_HEAP=16384)";
 
 /// The language of a policy's expressions: `regex_type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

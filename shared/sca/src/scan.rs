@@ -1,16 +1,27 @@
 //! A policy run on a system.
 
+use std::time::Duration;
+
 use crate::evaluate::Evaluation;
 use crate::policy::{Condition, Policy, Rules};
 use crate::report::{CheckReport, Outcome, Report};
 use crate::system::System;
 use crate::verdict::Verdict;
 
-/// What a scan may do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a scan may do. By default it runs no commands and takes at most an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Run commands (`c:`). Without it, what depends on them is not applicable.
     pub commands: bool,
+    /// The time for the whole scan. What is not decided by then is not applicable; only a command that runs already is
+    /// waited for.
+    pub time: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { commands: false, time: Duration::from_secs(3600) }
+    }
 }
 
 /// Judges each check of a policy on a system. When its requirements do not hold, no check is run and the policy is not

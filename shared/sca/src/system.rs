@@ -6,9 +6,10 @@ mod memory;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-pub use self::linux::{Limits, Linux};
+pub use self::linux::Linux;
 pub use self::memory::Memory;
 
 /// A system that a policy is run on. Symbolic links to what is asked for are followed.
@@ -43,8 +44,8 @@ pub trait System {
     /// Why it did not run to its end.
     fn run(&self, words: &[String]) -> Result<Text, String>;
 
-    /// Whether the time for the scan is over. What is not decided by then is not applicable.
-    fn expired(&self) -> bool;
+    /// The time since some moment, the same for one scan.
+    fn elapsed(&self) -> Duration;
 }
 
 /// What can lie at a path.

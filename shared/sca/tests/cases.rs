@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use muster_sca::{Memory, Options, OsRegex, Outcome, Policy, scan};
 use serde::Deserialize;
@@ -86,6 +87,19 @@ struct Rules {
     #[serde(default)]
     variables: Value,
     rules: BTreeMap<String, String>,
+    /// Seconds.
+    #[serde(default = "hour")]
+    time: u64,
+}
+
+fn hour() -> u64 {
+    3600
+}
+
+impl Rules {
+    fn options(&self) -> Options {
+        Options { commands: self.commands, time: Duration::from_secs(self.time) }
+    }
 }
 
 fn policy(rules: &[&str], regex_type: Option<&str>, variables: &Value) -> String {
@@ -114,7 +128,7 @@ fn rules() {
                     continue;
                 }
             };
-            let report = scan(&policy, &case.system, Options { commands: case.commands });
+            let report = scan(&policy, &case.system, case.options());
             let check = &report.checks[0];
             let right = match (check.result, &check.reason) {
                 (Outcome::Passed, None) => expected == "holds",

@@ -9,33 +9,33 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use muster_sca::{Limits, Linux, Options, Outcome, Policy, System, scan};
+use muster_sca::{Linux, Options, Outcome, Policy, System, scan};
 use serde_json::json;
 
-const LIMITS: Limits = Limits { command: Duration::from_secs(60), scan: Duration::from_secs(600) };
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The result of a rule, with the reason when there is one.
-fn judge(rule: &str, limits: Limits) -> (Outcome, String) {
+fn judge(rule: &str, command: Duration) -> (Outcome, String) {
     let policy = json!({
         "policy": { "id": "p", "name": "P" },
         "checks": [{ "id": 1, "title": "T", "condition": "all", "rules": [rule] }],
     });
     let policy = Policy::parse(&policy.to_string()).unwrap();
-    let mut report = scan(&policy, &Linux::new(limits), Options { commands: true });
+    let mut report = scan(&policy, &Linux::new(command), Options { commands: true, ..Options::default() });
     let check = report.checks.remove(0);
     (check.result, check.reason.unwrap_or_default())
 }
 
 fn holds(rule: &str) {
-    assert_eq!(judge(rule, LIMITS), (Outcome::Passed, String::new()), "{rule}");
+    assert_eq!(judge(rule, MINUTE), (Outcome::Passed, String::new()), "{rule}");
 }
 
 fn fails(rule: &str) {
-    assert_eq!(judge(rule, LIMITS), (Outcome::Failed, String::new()), "{rule}");
+    assert_eq!(judge(rule, MINUTE), (Outcome::Failed, String::new()), "{rule}");
 }
 
 fn unknown(rule: &str, why: &str) {
-    let (outcome, reason) = judge(rule, LIMITS);
+    let (outcome, reason) = judge(rule, MINUTE);
     assert_eq!(outcome, Outcome::NotApplicable, "{rule}");
     assert!(reason.contains(why), "{rule}: {reason}");
 }
@@ -111,9 +111,9 @@ fn runs(word: &str) -> bool {
 
 #[test]
 fn a_command_that_does_not_end_is_killed_with_all_it_started() {
-    let limits = Limits { command: Duration::from_millis(300), ..LIMITS };
     let seconds = format!("70{:05}", std::process::id() % 100_000);
-    let (outcome, reason) = judge(&format!("c:sh -c \"sleep {seconds} & sleep {seconds}\" -> !r:x"), limits);
+    let (outcome, reason) =
+        judge(&format!("c:sh -c \"sleep {seconds} & sleep {seconds}\" -> !r:x"), Duration::from_millis(300));
     assert_eq!(outcome, Outcome::NotApplicable);
     assert!(reason.contains("did not end within"), "{reason}");
     let gone = (0..500).any(|_| {
@@ -138,16 +138,9 @@ fn what_a_command_leaves_behind_is_not_waited_for() {
 fn processes() {
     let program = std::env::current_exe().unwrap();
     let name = program.file_name().unwrap().to_str().unwrap();
-    let names = Linux::new(LIMITS).processes().unwrap();
+    let names = Linux::default().processes().unwrap();
     assert!(names.iter().any(|one| one == name) && names.iter().any(|one| Path::new(one) == program), "{names:?}");
     holds(&format!("p:{name}"));
     fails("p:no-such-process-anywhere");
     holds("not p:no-such-process-anywhere");
-}
-
-#[test]
-fn a_scan_ends_when_its_time_is_over() {
-    let over = Limits { scan: Duration::ZERO, ..LIMITS };
-    let (outcome, reason) = judge("not f:/no/such/file", over);
-    assert_eq!((outcome, reason.contains("time for the scan is over")), (Outcome::NotApplicable, true));
 }

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use muster_sca::{Memory, Options, Outcome, Policy, Report, scan};
 use serde_json::json;
 
-const COMMANDS: Options = Options { commands: true };
+const COMMANDS: Options = Options { commands: true, time: Duration::from_secs(3600) };
 
 fn text(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sca").join(name);
@@ -124,7 +125,8 @@ fn cis_debian() {
         "iptables -L INPUT -v -n": "0 0 ACCEPT all -- lo * 0.0.0.0/0 0.0.0.0/0\n0 0 DROP all -- * * 127.0.0.0/8 0.0.0.0/0\n",
         "stat /etc/crontab": "Access: (0600/-rw-------)  Uid: (    0/    root)   Gid: (    0/    root)\n",
     });
-    let scan_of = |files: &serde_json::Value| scan(&policy, &system(json!({ "files": files, "commands": commands })), COMMANDS);
+    let scan_of =
+        |files: &serde_json::Value| scan(&policy, &system(json!({ "files": files, "commands": commands })), COMMANDS);
     let report = scan_of(&files);
     adds_up(&report);
     assert_eq!(report.reason, None);
@@ -151,19 +153,20 @@ fn cis_debian() {
 #[cfg(target_os = "linux")]
 #[test]
 fn on_this_system() {
-    use muster_sca::{Limits, Linux};
+    use muster_sca::Linux;
     for name in ["sca_unix_audit.yml", "cis_debian12.yml"] {
         let Some(text) = text(name) else { return };
         // Without requirements, so that all of it runs; without commands, for this is somebody's machine.
         let (head, rest) = text.split_once("\nrequirements:").unwrap();
         let at = ["\nvariables:", "\nchecks:"].iter().filter_map(|section| rest.find(section)).min().unwrap();
         let policy = Policy::parse(&format!("{head}{}", &rest[at..])).unwrap();
-        let report = scan(&policy, &Linux::new(Limits::default()), Options::default());
+        let report = scan(&policy, &Linux::default(), Options::default());
         adds_up(&report);
         assert_eq!(report.reason, None);
-        let commands = report.checks.iter().filter(|check| {
-            check.reason.as_ref().is_some_and(|reason| reason.contains("commands are not allowed"))
-        });
+        let commands = report
+            .checks
+            .iter()
+            .filter(|check| check.reason.as_ref().is_some_and(|reason| reason.contains("commands are not allowed")));
         assert!(commands.count() > 1);
     }
 }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use muster_sca::{Memory, Options, OsRegex, Outcome, Policy, Report, scan};
 use pcre2::bytes::Regex;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const COMMANDS: Options = Options { commands: true };
+const COMMANDS: Options = Options { commands: true, time: Duration::from_secs(3600) };
 
 fn policy(rule: &str, dialect: &str) -> String {
     let check = json!({ "id": 1, "title": "T", "condition": "all", "rules": [rule] });
@@ -34,15 +36,62 @@ fn outcome(policy: &Policy, system: &Memory) -> Outcome {
 /// Texts that are often rules.
 fn rule() -> impl Strategy<Value = String> {
     let target = prop::sample::select(vec![
-        "f:/a", "f:/none,/a", "f:$a", "d:/d", "d:/d -> r:x", "d:/none", "p:x", "p:r:x", "c:x", "c:none", "r:HKLM", "f:/a,/d/x", "f:",
-        "x:", "!f:/a",
+        "f:/a",
+        "f:/none,/a",
+        "f:$a",
+        "d:/d",
+        "d:/d -> r:x",
+        "d:/none",
+        "p:x",
+        "p:r:x",
+        "c:x",
+        "c:none",
+        "r:HKLM",
+        "f:/a,/d/x",
+        "f:",
+        "x:",
+        "!f:/a",
     ]);
     let part = prop::sample::select(vec![
-        " -> ", "r:", "n:", "!", " && ", " compare ", "<= ", "> ", "1", "2", "x", "\\d", "\\w+", "\\s*", "(", ")", "|", "^", "$",
-        "\\", "$a", " ", ".", "\"", "é", "a", "->",
+        " -> ",
+        "r:",
+        "n:",
+        "!",
+        " && ",
+        " compare ",
+        "<= ",
+        "> ",
+        "1",
+        "2",
+        "x",
+        "\\d",
+        "\\w+",
+        "\\s*",
+        "(",
+        ")",
+        "|",
+        "^",
+        "$",
+        "\\",
+        "$a",
+        " ",
+        ".",
+        "\"",
+        "é",
+        "a",
+        "->",
     ]);
     let term = prop::sample::select(vec![
-        "r:^x", "!r:^x", "r:1", "!r:1", "n:(\\d) compare > 1", "!n:x(\\w*) compare < 3", "x", "!x", "r:x$|2", "!r:\\.",
+        "r:^x",
+        "!r:^x",
+        "r:1",
+        "!r:1",
+        "n:(\\d) compare > 1",
+        "!n:x(\\w*) compare < 3",
+        "x",
+        "!x",
+        "r:x$|2",
+        "!r:\\.",
     ]);
     let content = prop_oneof![
         prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat()),
@@ -57,7 +106,8 @@ fn lines() -> impl Strategy<Value = String> {
 
 /// An expression in OSRegex and the same in PCRE2.
 fn both() -> impl Strategy<Value = (String, String)> {
-    let plain = prop::sample::select(vec![("a", "a"), ("B", "b"), (".", "\\."), ("=", "="), ("-", "-"), ("\\t", "\\t")]);
+    let plain =
+        prop::sample::select(vec![("a", "a"), ("B", "b"), (".", "\\."), ("=", "="), ("-", "-"), ("\\t", "\\t")]);
     let class = prop::sample::select(vec![
         ("\\d", "[0-9]"),
         ("\\D", "[^0-9]"),
@@ -160,7 +210,7 @@ proptest! {
 
     #[test]
     fn any_section_is_answered(name in "policy|checks|variables|requirements", value in "[-a-z0-9 :\"\\[\\]{},]{0,60}") {
-        let text = format!("policy: {{id: p, name: P}}\nchecks: [{{id: 1, title: T, condition: all, rules: ['f:/a']}}]\n");
+        let text = "policy: {id: p, name: P}\nchecks: [{id: 1, title: T, condition: all, rules: ['f:/a']}]\n";
         let text = text.lines().filter(|line| !line.starts_with(&name)).collect::<Vec<_>>().join("\n");
         match Policy::parse(&format!("{text}\n{name}: {value}\n")) {
             Ok(policy) => { outcome(&policy, &Memory::default()); }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use muster_sca::{MAX_BYTES, MAX_PROBLEMS, Memory, Options, Outcome, Policy, Report, scan};
+use muster_sca::{
+    Entry, Kind, MAX_BYTES, MAX_PROBLEMS, Memory, Options, Outcome, Policy, Report, System, Text, Trouble, scan,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -168,6 +172,49 @@ fn what_is_too_large_is_refused() {
     let long = policy(&[check(1, "all", &[&format!("f:/a -> r:{}", "a".repeat(2049))])]);
     let check = &Policy::parse(&long.to_string()).unwrap().checks[0];
     assert!(check.uncompilable().unwrap().contains("at most 2048"));
+}
+
+/// A system on which each look at the clock takes so many seconds.
+struct Slow(Memory, Cell<u64>, u64);
+
+impl System for Slow {
+    fn kind(&self, path: &Path) -> Result<Kind, Trouble> {
+        self.0.kind(path)
+    }
+    fn read(&self, path: &Path) -> Result<Text, Trouble> {
+        self.0.read(path)
+    }
+    fn list(&self, directory: &Path) -> Result<Vec<Entry>, Trouble> {
+        self.0.list(directory)
+    }
+    fn processes(&self) -> Result<Vec<String>, String> {
+        self.0.processes()
+    }
+    fn run(&self, words: &[String]) -> Result<Text, String> {
+        self.0.run(words)
+    }
+    fn elapsed(&self) -> Duration {
+        self.1.set(self.1.get() + self.2);
+        Duration::from_secs(self.1.get())
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_given_up() {
+    let reasons = |seconds| -> Vec<_> {
+        let text = format!("{}last\n", "line\n".repeat(20));
+        let memory = serde_json::from_value(json!({ "files": { "/a": text, "/d/x": text } })).unwrap();
+        let rules = ["f:/a -> r:^last", "f:/a -> !r:^x", "f:/a -> r:^line", "d:/d -> x -> r:^line", "not f:/b"];
+        let checks: Vec<_> = (1..).zip(rules).map(|(id, rule)| check(id, "all", &[rule])).collect();
+        let policy = Policy::parse(&policy(&checks).to_string()).unwrap();
+        let report = scan(&policy, &Slow(memory, Cell::new(0), seconds), Options::default());
+        report.checks.into_iter().map(|check| check.reason.unwrap_or_default()).collect()
+    };
+    assert_eq!(reasons(0), vec![""; 5]);
+    let slow = "/rules/0: /a: matching its lines takes too long";
+    assert_eq!(reasons(2), [slow, slow, "", "", ""]);
+    let over = "/rules/0: the time for the scan is over";
+    assert_eq!(reasons(1700)[1..], [over; 4], "after the first rule there is none left");
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Comparison {
         let number = number.trim();
         match number.parse() {
             Ok(number) => Ok((pattern, Self { operator, number })),
-            Err(_) => malformed(format!("'compare' needs a whole number after its operator, not '{}'", super::brief(number))),
+            Err(_) => {
+                malformed(format!("'compare' needs a whole number after its operator, not '{}'", super::brief(number)))
+            }
         }
     }
 

@@ -21,32 +21,24 @@ const MAX_ENTRIES: usize = 10_000;
 
 const NO_FILE: &str = "it is no regular file";
 
-/// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// A command. Wazuh's default is 30 seconds.
-    pub command: Duration,
-    /// A whole scan.
-    pub scan: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { command: Duration::from_secs(30), scan: Duration::from_secs(3600) }
-    }
-}
-
-/// The machine that this runs on, for one scan: the time for it begins when this is made. It blocks.
-#[derive(Debug)]
+/// The machine that this runs on. It blocks.
+#[derive(Debug, Clone, Copy)]
 pub struct Linux {
-    limits: Limits,
+    command: Duration,
     started: Instant,
 }
 
 impl Linux {
-    /// The machine, with these limits.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, started: Instant::now() }
+    /// The machine, on which a command may take so long.
+    pub fn new(command: Duration) -> Self {
+        Self { command, started: Instant::now() }
+    }
+}
+
+impl Default for Linux {
+    /// Commands may take 30 seconds, as in Wazuh.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(30))
     }
 }
 
@@ -89,11 +81,11 @@ impl System for Linux {
     }
 
     fn run(&self, words: &[String]) -> Result<Text, String> {
-        command::run(words, self.limits.command.min(self.limits.scan.saturating_sub(self.started.elapsed())))
+        command::run(words, self.command)
     }
 
-    fn expired(&self) -> bool {
-        self.started.elapsed() >= self.limits.scan
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 

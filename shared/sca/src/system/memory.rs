@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -19,8 +20,8 @@ pub struct Memory {
     processes: Option<Vec<String>>,
     /// What commands write, by their words with one space between them.
     commands: BTreeMap<String, Thing>,
-    /// The time is over from the start.
-    expired: bool,
+    /// Always so many seconds have passed.
+    elapsed: u64,
 }
 
 /// A text, or what takes its place.
@@ -99,7 +100,7 @@ impl System for Memory {
         self.commands.get(&words.join(" ")).map_or_else(|| Err("there is no such program".into()), Thing::text)
     }
 
-    fn expired(&self) -> bool {
-        self.expired
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs(self.elapsed)
     }
 }

@@ -45,8 +45,8 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<Text, String> {
 /// What it writes until it ends, or writes too much.
 fn read(child: &Child, mut reader: PipeReader, timeout: Duration) -> Result<Text, String> {
     let deadline = Instant::now() + timeout;
-    let ended: OwnedFd =
-        pidfd_open(Pid::from_child(child), PidfdFlags::empty()).map_err(|error| format!("it cannot be watched: {error}"))?;
+    let ended: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
+        .map_err(|error| format!("it cannot be watched: {error}"))?;
     let mut text = Text { bytes: Vec::new(), whole: true };
     let mut open = true;
     loop {
@@ -85,7 +85,9 @@ fn take(reader: &mut PipeReader, text: &mut Text) -> Result<bool, String> {
 /// Why it is not known what the program would have said.
 fn failure(status: ExitStatus) -> Option<String> {
     match (status.code(), status.signal()) {
-        (Some(code), _) if NOT_RUN.contains(&code) => Some(format!("it ended with code {code}: a program cannot be run")),
+        (Some(code), _) if NOT_RUN.contains(&code) => {
+            Some(format!("it ended with code {code}: a program cannot be run"))
+        }
         (_, Some(signal)) => Some(format!("it was ended by signal {signal}")),
         _ => None,
     }
