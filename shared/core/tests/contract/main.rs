@@ -39,6 +39,7 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("ruleset-update"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
