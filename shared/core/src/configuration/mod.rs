@@ -7,7 +7,7 @@ mod check;
 mod duration;
 mod logcollector;
 mod size;
-mod yaml;
+pub mod yaml;
 
 use serde::Serialize;
 use serde_json::{Map, Value};

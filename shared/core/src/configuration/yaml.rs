@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 
 /// A value and the line, counted from 1, on which it (or its key) begins.
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
     line: u32,
     content: Content,
 }
@@ -31,7 +31,7 @@ enum Content {
 
 impl Node {
     /// The same as JSON.
-    pub(super) fn value(&self) -> Value {
+    pub fn value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
             Content::List(items) => items.iter().map(Self::value).collect(),
@@ -40,7 +40,7 @@ impl Node {
     }
 
     /// The line of what a JSON pointer points to, or of the deepest of its parents that is there.
-    pub(super) fn line(&self, pointer: &str) -> u32 {
+    pub fn line(&self, pointer: &str) -> u32 {
         let mut node = self;
         for token in pointer.split('/').skip(1) {
             let child = match &node.content {
@@ -61,12 +61,12 @@ impl Node {
 ///
 /// # Errors
 /// The first thing that is no YAML or not of the subset, with its line.
-pub(super) fn read(text: &str) -> Result<Option<Node>, Problem> {
+pub fn read(text: &str) -> Result<Option<Node>, Problem> {
     Reader { parser: Parser::new_from_str(text), path: Vec::new() }.document()
 }
 
 /// `token` as a part of a JSON pointer (RFC 6901).
-pub(super) fn pointer_token(token: &str) -> String {
+pub fn pointer_token(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 

@@ -61,9 +61,9 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Schemas without a type of their own: what others share, and the agents' configuration, which stays JSON and is
-/// tested where it is checked (`configuration`).
-const WITHOUT_TYPE: [&str; 2] = ["types", "agent-configuration"];
+/// Schemas without a type in the core: what others share, and the bodies that are tested where they are read, which is
+/// `configuration` for the agents' and `muster-active-response` for active responses.
+const WITHOUT_TYPE: [&str; 3] = ["types", "agent-configuration", "active-response"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
