@@ -103,7 +103,9 @@ mod tests {
         for (path, found) in [("data.srcip", json!("10.0.0.1")), ("data.list.0.x", json!(0))] {
             assert_eq!(alert.field(path), Some(&found));
         }
-        for path in ["", "data.none", "data.empty", "data.map", "data.srcip.x", "data.list.1", "data.list.-1", "rule.id"] {
+        for path in
+            ["", "data.none", "data.empty", "data.map", "data.srcip.x", "data.list.1", "data.list.-1", "rule.id"]
+        {
             assert_eq!(alert.field(path), None, "{path}");
         }
     }

@@ -152,12 +152,7 @@ impl Book {
 
     /// What a program that asks for `keys` is answered. What it acts on is known from now on; told to abort, it has
     /// nothing to undo, and what is in force lasts longer, until the instant named.
-    pub(crate) fn ask(
-        &self,
-        new: &New<'_>,
-        keys: &[String],
-        now: Instant,
-    ) -> (Answer, Option<Instant>, Vec<Change>) {
+    pub(crate) fn ask(&self, new: &New<'_>, keys: &[String], now: Instant) -> (Answer, Option<Instant>, Vec<Change>) {
         let (Some(entry), Some(usual)) = (self.entries.get(new.order), new.lasts) else {
             return (Answer::Continue, None, Vec::new());
         };

@@ -161,7 +161,9 @@ impl Response {
 
 fn hinted(problem: Problem) -> Problem {
     match problem.pointer.as_str() {
-        "/extra_arguments" => problem.hint("a list of texts, each one argument; there is no shell that would split one"),
+        "/extra_arguments" => {
+            problem.hint("a list of texts, each one argument; there is no shell that would split one")
+        }
         "/executable" => problem.hint("the bare name of a file in active-response/bin"),
         _ => problem,
     }

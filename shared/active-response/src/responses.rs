@@ -91,11 +91,8 @@ impl Responses {
     fn recover(&self, now: Instant) -> Result<(), String> {
         let mut book = self.book();
         let mut marks: Vec<String> = book.entries().map(|(order, _)| self.mark(order, Command::Delete)).collect();
-        let begun: Vec<String> = book
-            .entries()
-            .filter(|(_, entry)| entry.phase == Phase::Begun)
-            .map(|(order, _)| order.clone())
-            .collect();
+        let begun: Vec<String> =
+            book.entries().filter(|(_, entry)| entry.phase == Phase::Begun).map(|(order, _)| order.clone()).collect();
         marks.extend(begun.iter().map(|order| self.mark(order, Command::Add)));
         let left = leftovers::end(&marks);
         let interrupted = begun.iter().filter_map(|order| book.ended(order, false)).collect();
@@ -144,14 +141,14 @@ impl Responses {
             return Err(Fault::Disabled);
         }
         response.check(alert).map_err(|problems| {
-            Fault::MissingField(problems.into_iter().map(|Problem { message, .. }| message).collect::<Vec<_>>().join("; "))
+            Fault::MissingField(
+                problems.into_iter().map(|Problem { message, .. }| message).collect::<Vec<_>>().join("; "),
+            )
         })?;
         let executable = Executable::find(&self.home, response.executable())?;
         let program = executable.path().to_string_lossy();
         let arguments = response.extra_arguments();
-        let line = |command| {
-            message::order(command, &self.agent, &program, arguments, alert).map_err(Fault::TooLarge)
-        };
+        let line = |command| message::order(command, &self.agent, &program, arguments, alert).map_err(Fault::TooLarge);
         let timeout = order.timeout.clamp(Duration::from_secs(1), MAX_TIMEOUT);
         let undo = Undo {
             executable: response.executable().to_owned(),

@@ -59,7 +59,7 @@ impl Store {
     /// When another process has it open, or the disk fails.
     pub(crate) fn open(path: &Path) -> Result<(Self, Book, Option<PathBuf>), StoreFault> {
         match Self::read(path) {
-            Ok((store, book)) => return Ok((store, book, None)),
+            Ok((store, book)) => Ok((store, book, None)),
             Err(StoreFault::Corrupt(why)) => {
                 let aside = free_name(path);
                 tracing::error!(%why, aside = %aside.display(), "the store of undos is corrupt; it is moved aside and a new one begun");

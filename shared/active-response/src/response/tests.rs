@@ -83,7 +83,8 @@ fn what_is_wrong_is_said_where_it_is() {
 #[test]
 fn arguments_are_bounded_together() {
     let arguments: Vec<_> = (0..30).map(|_| "x".repeat(1000)).collect();
-    let text = json!({"name": "x", "executable": "x", "type": "stateless", "location": "all", "extra_arguments": arguments});
+    let text =
+        json!({"name": "x", "executable": "x", "type": "stateless", "location": "all", "extra_arguments": arguments});
     let problems = Response::parse(&text.to_string()).unwrap_err();
     assert_eq!((problems[0].code.as_str(), problems[0].pointer.as_str()), ("too-large", "/extra_arguments"));
 }

@@ -131,7 +131,10 @@ async fn what_cannot_be_run_is_refused_and_leaves_nothing() {
 #[tokio::test]
 async fn what_failed_is_reported_and_undone() {
     let home = Home::new();
-    home.script("half", "read -r order; case $order in *'\"add\"'*) echo oops >&2; exit 3;; *) echo undone >> log;; esac");
+    home.script(
+        "half",
+        "read -r order; case $order in *'\"add\"'*) echo oops >&2; exit 3;; *) echo undone >> log;; esac",
+    );
     let responses = open(&home);
     let report = responses.execute(&order("t:1"), &response("half", "stateful", ""), &alert("10.0.0.1"), T0).await;
     assert_eq!(report.ending, Ending::Failed(Fault::Exit(3)));
@@ -155,7 +158,8 @@ async fn a_timeout_is_a_failure_that_is_undone() {
 #[tokio::test]
 async fn a_wrong_question_is_aborted_and_a_failure() {
     let home = Home::new();
-    let ask = "echo '{\"command\":\"check_keys\",\"parameters\":{}}'; read -r answer; echo \"$answer\" >> log";
+    let ask =
+        "read -r order; echo '{\"command\":\"check_keys\",\"parameters\":{}}'; read -r answer; echo \"$answer\" >> log";
     home.script("wrong", ask);
     let responses = open(&home);
     let report = responses.execute(&order("t:1"), &response("wrong", "stateful", ""), &alert("10.0.0.1"), T0).await;

@@ -81,7 +81,7 @@ impl Responses {
         let response = self.book().entry(&order)?.response.clone();
         let _gate = self.gates.enter(&response).await;
         let now = now.plus(came.elapsed());
-        if !self.book().entry(&order)?.due.is_some_and(|due| due <= now) {
+        if self.book().entry(&order)?.due.is_none_or(|due| due > now) {
             return None;
         }
         let (fault, run) = match self.delete(&order).await {
