@@ -5,6 +5,7 @@ mod undo;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -74,7 +75,8 @@ impl Responses {
     /// held is not undone, and an error is logged.
     pub fn open(home: &Path, agent: &str, now: Instant) -> Result<Self, OpenError> {
         let failed = |error: io::Error| OpenError::Io(home.to_owned(), error.to_string());
-        fs::create_dir_all(home.join("active-response/bin")).map_err(failed)?;
+        let programs = home.join("active-response/bin");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(programs).map_err(failed)?;
         // The mark of its processes must be the same whatever name the directory is given.
         let home = fs::canonicalize(home).map_err(failed)?;
         let path = home.join("active-response/undo.redb");
