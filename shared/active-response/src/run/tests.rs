@@ -75,13 +75,15 @@ async fn a_program_that_takes_too_long_is_killed_with_all_its_children() {
         "trap '' TERM
          (trap '' TERM; while :; do sleep 1; done) & echo $! > child
          setsid sh -c \"trap '' TERM; echo \\$\\$ > escaped; while :; do sleep 1; done\" &
+         env -i /bin/sh -c \"trap '' TERM; echo \\$\\$ > bare; while :; do /bin/sleep 1; done\" &
          echo $$ > leader; echo begun
          while :; do sleep 1; done",
     );
     case.timeout = Duration::from_secs(3);
     let run = case.run(None).await;
     assert_eq!((run.exit, run.output.as_str()), (Exit::Timeout(case.timeout), "begun\n"));
-    for who in ["leader", "child", "escaped"] {
+    // One is found by its group alone, one by its mark alone.
+    for who in ["leader", "child", "bare", "escaped"] {
         let pid = case.home.read(who);
         assert!(!pid.is_empty(), "{who} did not start");
         eventually(who, || !lives(&pid)).await;
