@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_nats::jetstream;
 use muster_testkit::{NatsServer, PATIENCE, Process, binary, eventually};
 use muster_tests::System;
@@ -293,6 +293,11 @@ async fn why_has_one_answer() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_doctor_finds_what_is_not_well() -> Result<()> {
     let mut system = System::start().await?;
+    let home = tempfile::tempdir()?;
+    system.run("agent-package", &[])?;
+    system.run("ruleset-update", &[])?;
+    let directory = home.path().to_str().context("a path")?;
+    system.run("server", &[("MUSTER_NODE_NAME", "node-1"), ("MUSTER_NODE_DIR", directory)])?;
     // The tests' server redelivers sooner than the files say: something found, and cured as the doctor says.
     let altered = muster(&system, "doctor", &[]);
     assert!(altered.code == 1 && altered.out.contains("ack_wait") && altered.out.contains("muster provision --apply"));

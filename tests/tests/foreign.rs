@@ -57,7 +57,7 @@ fn every_example_is_valid_and_every_message_has_one() {
     }
     let files = std::fs::read_dir(root().join("schemas")).unwrap().map(|file| file.unwrap().path());
     let named = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let no_messages = ["types", "agent-configuration"].map(str::to_owned).into();
+    let no_messages = ["types", "agent-configuration", "server-settings", "active-response"].map(str::to_owned).into();
     let messages = &files.map(named).collect::<BTreeSet<_>>() - &no_messages;
     assert_eq!(&messages - &seen, BTreeSet::new(), "messages without an example");
 }

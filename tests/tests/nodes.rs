@@ -202,3 +202,51 @@ async fn ask(system: &System, user: Option<&str>) -> Result<Value> {
     }
     system.ask("task.submit.group-configuration", &task).await
 }
+
+const RULE: &str = "title: Failed log-in\nid: 0b1a9ccb-2c5d-4f0d-9f0a-4d9f2c6c1a01\nlogsource:\n  product: linux\n\
+    detection:\n  selection:\n    event.outcome: failure\n  condition: selection\nlevel: medium\n";
+
+/// How many rules of a node an event matches.
+async fn matched(system: &System, node: &str) -> Result<u64> {
+    let event = json!({ "event": { "outcome": "failure" } });
+    let verdict = system.ask(&format!("node.event.test.{node}"), &event).await?;
+    Ok(verdict["matches"].as_array().with_context(|| verdict.to_string())?.len() as u64)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ruleset_is_in_force_on_every_node_or_the_old_one_stays() -> Result<()> {
+    let mut system = System::start().await?;
+    system.run("ruleset-update", &[])?;
+    let home = tempfile::tempdir()?;
+    start(&mut system, home.path(), "node-1", "")?;
+    start(&mut system, home.path(), "node-2", "")?;
+    nodes(&system, 2).await;
+    assert_eq!(matched(&system, "001").await?, 0);
+    let files = |files: Value| json!({ "args": { "files": files } });
+    let first = done(&system, "ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
+    assert_eq!((first.state, first.counts.success), (State::Succeeded, 2), "{first:?}");
+    assert_eq!((matched(&system, "001").await?, matched(&system, "002").await?), (1, 1));
+    let again = done(&system, "ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
+    assert_eq!(again.counts.skipped, 2, "{again:?}");
+
+    // One bad rule of two: its file is named, and the old set stays in force.
+    let bad = files(json!({ "good.yml": RULE, "bad.yml": "title: without detection\n" }));
+    let bad = done(&system, "ruleset-update", &bad).await?;
+    assert_eq!((bad.state, bad.errors[0].pointer.as_str()), (State::Rejected, "/args/files/bad.yml"), "{bad:?}");
+    assert_eq!(matched(&system, "002").await?, 1);
+
+    // A node that was down takes the set of now, and one that starts again has it from its own disk.
+    let mut second = system.copies("server").pop().expect("node-2");
+    second.signal(Signal::TERM)?;
+    second.wait_exit(PATIENCE).await?;
+    let other = RULE.replace("failure", "success").replace("1a01", "1a02");
+    let both = system.publish("ruleset-update", &files(json!({ "login.yml": RULE, "other.yml": other }))).await?;
+    system.summary(&both, "the first node's success", |s| s.counts.success == 1).await;
+    start(&mut system, home.path(), "node-2", "")?;
+    assert_eq!(system.ended(&both).await.counts.success, 2);
+    assert_eq!(matched(&system, "002").await?, 1);
+    let unknown = json!({ "args": { "digest": digest(b"none") } });
+    let unknown = done(&system, "ruleset-update", &unknown).await?;
+    assert_eq!(codes(&unknown), [("unknown-content", "/args/digest")]);
+    Ok(())
+}

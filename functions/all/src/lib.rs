@@ -26,11 +26,12 @@ const fn entry<F: Function>() -> Entry {
 
 /// All functions, in the order of their names.
 pub const ALL: &[Entry] = &[
-    entry::<rbac_change::RbacChange>(),
-    entry::<server_configuration::ServerConfiguration>(),
-    entry::<agent_package::AgentPackage>(),
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
+    entry::<agent_package::AgentPackage>(),
     entry::<group_assignment::GroupAssignment>(),
     entry::<group_configuration::GroupConfiguration>(),
+    entry::<rbac_change::RbacChange>(),
+    entry::<ruleset_update::RulesetUpdate>(),
+    entry::<server_configuration::ServerConfiguration>(),
 ];

@@ -1,10 +1,11 @@
-//! A server node: it runs with what all nodes are to run with (configuration, packages, roles and policies), which tasks
+//! A server node: it runs with what all nodes are to run with (configuration, packages, roles and policies, rules), which tasks
 //! change, and serves agents and services with it. It is an agent without a gateway: the same rules and the same ledger,
 //! with its record in the bucket `nodes`. Any number run, each with a name and a directory of its own.
 //!
 //! `MUSTER_NODE_NAME` is its name (the machine's unless said), `MUSTER_NODE_DIR` its directory (`./server` unless said).
 
 mod configuration;
+mod engine;
 mod guard;
 mod node;
 mod packages;

@@ -24,13 +24,14 @@ use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
 use crate::configuration::Configuration;
+use crate::engine::Rules;
 use crate::guard::Guard;
 use crate::packages::Packages;
 use crate::register::{Identity, record_at};
 
 /// What a node can carry out.
 const ABILITIES: Abilities =
-    Abilities { lanes: &[Lane::SERVER_CONFIGURATION, Lane::PACKAGE, Lane::RBAC], actions: &[] };
+    Abilities { lanes: &[Lane::SERVER_CONFIGURATION, Lane::PACKAGE, Lane::RBAC, Lane::RULESET], actions: &[] };
 /// So many commands are taken at once: each says only that the record is worth a look.
 const PULLED: usize = 500;
 const RESULTS: &str = "RESULTS";
@@ -48,6 +49,7 @@ pub struct Node {
     configuration: Configuration,
     packages: Packages,
     guard: Guard,
+    rules: Rules,
 }
 
 impl Node {
@@ -62,7 +64,7 @@ impl Node {
         ledger: DiskLedger,
         state: State,
     ) -> anyhow::Result<Self> {
-        let configuration = Configuration::start();
+        let (configuration, identity_id) = (Configuration::start(), identity.id.clone());
         let packages = Packages::new(&shell.client, root.path(), configuration.watch());
         let guard = Guard::start(&shell.context.bus, &shell.client, &identity.id).await?;
         let mut node = Self {
@@ -75,6 +77,7 @@ impl Node {
             configuration,
             packages,
             guard,
+            rules: Rules::start(&shell.client, &identity_id).await?,
         };
         node.restore().await?;
         Ok(node)
@@ -184,6 +187,11 @@ impl Node {
                 self.jobs.lane(single, fetching);
                 return Ok(());
             }
+            (Lane::RULESET, Some(text)) => {
+                let kept = self.contents.put(&digest(text.as_bytes()), &text);
+                kept.map_err(|error| Failed::Ledger(error.into()))?;
+                self.rules.put(single.entry.revision.unwrap_or_default(), text).await
+            }
             (Lane::PACKAGE, None) => Ok(Value::Null),
             (Lane::RBAC, _) => self.guard.refresh(single.entry.revision.unwrap_or_default()).await?,
             (kind, _) => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
@@ -249,9 +257,10 @@ impl Node {
     async fn restore(&mut self) -> anyhow::Result<()> {
         let mut whole = true;
         for (lane, of) in self.core.state().in_force.contents.clone() {
-            let text = self.contents.get(&of);
-            whole &= match (lane.kind(), &text) {
-                (Lane::SERVER_CONFIGURATION, Some(text)) => self.configuration.put(text).is_ok(),
+            whole &= match (lane.kind(), self.contents.get(&of)) {
+                (Lane::SERVER_CONFIGURATION, Some(text)) => self.configuration.put(&text).is_ok(),
+                // The revision was reported when it was taken; the next one tells its own.
+                (Lane::RULESET, Some(text)) => self.rules.put(0, text).await.is_ok(),
                 (_, text) => text.is_some(),
             };
         }

@@ -91,10 +91,15 @@ impl Policy {
             document.content.requirements.as_ref().map(|group| rules(group, "/requirements", "requirements"));
         let checks = document.content.checks.iter().enumerate().map(|(number, check)| Check {
             id: check.id,
-            title: check.title().to_owned(),
+            title: check.title().unwrap_or_default().to_owned(),
             rules: rules(&check.group, &format!("/checks/{number}"), &format!("check {}", check.id)),
         });
         let checks: Vec<_> = checks.collect();
+        let untitled = document.content.checks.iter().enumerate().filter(|(_, check)| check.title().is_none());
+        problems.extend(untitled.map(|(number, check)| {
+            let message = format!("check {}: 'title' is missing, or 'name' as in 5.x", check.id);
+            document.problem("schema", format!("/checks/{number}"), message)
+        }));
         let mut ids = BTreeSet::new();
         let repeated = checks.iter().enumerate().filter(|(_, check)| !ids.insert(check.id));
         problems.extend(repeated.map(|(number, check)| {

@@ -39,6 +39,7 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("ruleset-update"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -70,9 +71,9 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Schemas without a type of their own: what others share, and the configurations of agents and server nodes, which are
-/// tested where they are checked (`configuration`, `settings`).
-const WITHOUT_TYPE: [&str; 3] = ["types", "agent-configuration", "server-settings"];
+/// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses.
+const WITHOUT_TYPE: [&str; 4] = ["types", "agent-configuration", "server-settings", "active-response"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[

@@ -56,8 +56,8 @@ pub(super) struct Check {
 
 impl Check {
     /// The title of 4.x, which 5.x calls its name.
-    pub(super) fn title(&self) -> &str {
-        self.title.as_ref().or(self.name.as_ref()).map_or("", String::as_str)
+    pub(super) fn title(&self) -> Option<&str> {
+        self.title.as_deref().or(self.name.as_deref())
     }
 }
 

@@ -44,13 +44,13 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<Text, String> {
 
 /// What it writes until it ends, or writes too much.
 fn read(child: &Child, mut reader: PipeReader, timeout: Duration) -> Result<Text, String> {
-    let deadline = Instant::now() + timeout;
+    let started = Instant::now();
     let ended: OwnedFd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
         .map_err(|error| format!("it cannot be watched: {error}"))?;
     let mut text = Text { bytes: Vec::new(), whole: true };
     let mut open = true;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = timeout.saturating_sub(started.elapsed());
         let wait = Timespec::try_from(left).map_err(|error| error.to_string())?;
         let mut events = [PollFd::new(&ended, PollFlags::IN), PollFd::new(&reader, PollFlags::IN)];
         let watched = if open { &mut events[..] } else { &mut events[..1] };
