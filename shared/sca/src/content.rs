@@ -33,7 +33,7 @@ enum Test {
 
 impl Content {
     pub(crate) fn parse(text: &str, dialect: Dialect) -> Result<Self, Fault> {
-        text.split(" && ").map(|term| Term::parse(term, dialect)).collect::<Result<_, _>>().map(Self)
+        text.split(" && ").map(|term| Term::parse(without_indent(term), dialect)).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether a line of `text` satisfies all terms; with a single term that is negated, whether no line does what it
@@ -86,6 +86,12 @@ fn judge(line: &[u8], stop: &dyn Fn() -> Option<&'static str>, test: impl Fn(&[u
 
 impl Term {
     fn parse(text: &str, dialect: Dialect) -> Result<Self, Fault> {
+        if text
+            .match_indices("&&")
+            .any(|(at, joint)| begins_with_expression(text.get(at + joint.len()..).unwrap_or_default().trim_start()))
+        {
+            return malformed("'&&' needs a space on each side");
+        }
         let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
         let compile = |pattern: &str| match pattern {
             "" => malformed("an expression is missing"),
@@ -136,8 +142,21 @@ impl Test {
     }
 }
 
+/// Whether a term begins that is not a literal.
+fn begins_with_expression(text: &str) -> bool {
+    let text = text.strip_prefix('!').unwrap_or(text);
+    text.get(..2).is_some_and(|start| matches!(start, "r:" | "R:" | "n:" | "N:"))
+}
+
+/// A term without the spaces before its `r:` or `n:`. With them it would be a literal that no line is, and `!` before it
+/// would always hold.
+fn without_indent(term: &str) -> &str {
+    let trimmed = term.trim_start();
+    if begins_with_expression(trimmed) { trimmed } else { term }
+}
+
 /// The beginning of a text, for a message.
-fn brief(text: &str) -> String {
+pub(crate) fn brief(text: &str) -> String {
     let end = text.floor_char_boundary(80);
     let more = if end < text.len() { "..." } else { "" };
     format!("{}{more}", text.get(..end).unwrap_or_default())

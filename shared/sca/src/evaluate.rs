@@ -115,9 +115,9 @@ impl<'s, S: System> Evaluation<'s, S> {
                     continue;
                 }
                 let named = names.in_line(entry.name.as_encoded_bytes()).about(&path);
-                found = found.or(match (named, content) {
-                    (Verdict::Holds, Some(content)) => self.file(&path, Some(content)),
-                    (named, _) => named,
+                found = found.or(match named {
+                    Verdict::Holds => self.file(&path, content),
+                    named => named,
                 });
                 if found == Verdict::Holds {
                     return found;

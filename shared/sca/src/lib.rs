@@ -27,7 +27,9 @@
 //! CONTENT are terms with ` && ` between them; **one line** has to satisfy all: `r:EXPRESSION` matches somewhere in it,
 //! `n:EXPRESSION compare <= 4` captures such a number (without a group, all that is matched), anything else is the whole
 //! line. `!` before a term turns it round, and **a single negated term means that no line matches**, so it holds for an
-//! empty text. `$variables` are replaced everywhere but after a `\`. Commands need [`Options::commands`].
+//! empty text. `$variables` are replaced everywhere but after a `\`; one that is left in a path or a program's name is not
+//! defined, and refused. A literal NAME is the whole name, as in 5.0; 4.x takes it for a part of one. Commands need
+//! [`Options::commands`].
 //!
 //! # What is not known
 //! Every rule is true, false or not known ([`Verdict`], Kleene's logic), and the condition (`all`, `any`, `none`) combines
@@ -42,7 +44,8 @@
 //!   decide, a line beyond 64 KiB, a command that is not allowed, not found, killed, ends with 126 or 127, or takes too
 //!   long, what takes more than 5 seconds to match, processes when those of others are hidden, a number that is none, an expression that takes too many steps.
 //! * An expression that does not compile makes its whole check not applicable; Wazuh 4.x takes it for one that never
-//!   matches, so that `!r:` with it passes.
+//!   matches, so that `!r:` with it passes. A command with an open `"` makes its check not applicable too: Windows, which
+//!   does not split commands, may well mean it.
 //! * Requirements that do not hold, or are not known to, make the policy not applicable as a whole. So a policy for
 //!   another system loads and is not applicable.
 //!

@@ -12,7 +12,7 @@ use crate::pattern::Dialect;
 pub(crate) enum Fault {
     /// It says nothing that could be looked at: the policy is refused.
     Malformed(String),
-    /// An expression in it does not compile: its check is not applicable.
+    /// An expression in it does not compile, or its command cannot be split: its check is not applicable.
     Uncompilable(String),
 }
 
@@ -90,9 +90,9 @@ fn paths(target: &str) -> Result<Vec<String>, Fault> {
         return malformed("'->' needs a space on each side");
     }
     let paths: Vec<_> = target.split(',').map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect();
-    match paths.iter().find(|path| path.starts_with('$')) {
-        Some(path) => malformed(format!("the variable of '{path}' is not defined")),
-        None if paths.is_empty() => malformed("the path is missing"),
-        None => Ok(paths),
+    if paths.is_empty() {
+        return malformed("the path is missing");
     }
+    paths.iter().try_for_each(|path| variables::all_defined(path))?;
+    Ok(paths)
 }

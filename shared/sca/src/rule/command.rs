@@ -1,5 +1,6 @@
 //! A command line to a program and its arguments, without a shell, as Wazuh does it.
 
+use super::variables::all_defined;
 use super::{Fault, malformed};
 
 /// Splits at spaces, not within double quotes; a `\` takes the next character as it is, also within quotes. Single quotes,
@@ -23,10 +24,14 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, Fault> {
     }
     words.extend(word);
     match words.first() {
-        _ if quoted => malformed("a '\"' of the command is not closed"),
+        // No fault of the policy: on Windows a command is not split, and a '\' before a '"' is one of a path.
+        _ if quoted => Err(Fault::Uncompilable("a '\"' of the command is not closed".into())),
         None => malformed("the command is missing"),
         Some(program) if program.is_empty() => malformed("the command is missing"),
         Some(_) if words.iter().any(|word| word.starts_with("->")) => malformed("'->' needs a space on each side"),
-        Some(_) => Ok(words),
+        Some(program) => {
+            all_defined(program)?;
+            Ok(words)
+        }
     }
 }

@@ -5,9 +5,25 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Fault, malformed};
+use crate::content::brief;
 
 /// The longest rule, in bytes, after variables are replaced.
 const MAX_BYTES: usize = 16 * 1024;
+
+/// Refuses a path or program in which a variable is left: it would name what is not there, and `not f:` would hold.
+///
+/// # Errors
+/// When a `$` with a letter or `_` after it stands in the text, at its start or not after a `\`.
+pub(super) fn all_defined(text: &str) -> Result<(), Fault> {
+    let left = text.match_indices('$').find(|(at, _)| {
+        let (before, from) = text.split_at(*at);
+        !before.ends_with('\\') && from.chars().nth(1).is_some_and(|c| c == '_' || c.is_ascii_alphabetic())
+    });
+    match left {
+        Some(_) => malformed(format!("a variable in '{}' is not defined", brief(text))),
+        None => Ok(()),
+    }
+}
 
 /// Names with their `$`, the longest first among those that begin alike, and values.
 #[derive(Debug, Default)]
