@@ -44,8 +44,9 @@ impl Format {
 
 fn dpkg(text: &str) -> Option<Deb> {
     let version: Deb = text.parse().ok()?;
-    // A colon without an epoch before it: dpkg refuses it, the crate takes it for a part of the upstream version.
-    if version.epoch.is_none() && text.contains(':') {
+    // A colon without an epoch before it, a hyphen without a revision after it: dpkg refuses them, the crate takes them for parts
+    // of the upstream version.
+    if (version.epoch.is_none() && text.contains(':')) || text.ends_with('-') {
         return None;
     }
     // To dpkg digits that are missing are zero, `1.0+b` is `1.0+b0`; to the crate they are less.
