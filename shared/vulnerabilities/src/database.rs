@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use muster_core::problem::Problem;
 use redb::{Builder, DatabaseError, ReadableDatabase as _, StorageError};
 
+use crate::cve_id::CveId;
 use crate::error::Error;
 use crate::feed::{Action, Batch, Change, MAX_RECORD, Record};
 use crate::patch;
@@ -82,6 +83,16 @@ impl Database {
     /// When the disk fails.
     pub fn record(&self, name: &str) -> Result<Option<Record>, Error> {
         self.reader()?.record(name)
+    }
+
+    /// The CVEs in which a container (`debian`, `redhat_9`) speaks of a product by this name, in their order.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn cves_of(&self, container: &str, product: &str) -> Result<Vec<CveId>, Error> {
+        let reader = self.reader()?;
+        let Some(container) = reader.container(container)? else { return Ok(Vec::new()) };
+        Ok(reader.rows(container, product)?.into_iter().map(|(cve, _)| cve).collect())
     }
 
     /// The database at this moment.

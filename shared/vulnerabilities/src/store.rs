@@ -151,7 +151,8 @@ impl<'t> Writer<'t> {
     fn row(&mut self, container: u16, product: Product) -> Result<Row, Error> {
         let mut row = Row { severity: product.severity, affected: Vec::with_capacity(product.affected.len()) };
         for affected in product.affected {
-            if affected.platforms.is_empty() {
+            // An entry that cannot be read does not say of which release it speaks.
+            if affected.platforms.is_empty() && affected.versions != Versions::Unreadable {
                 self.covered.insert((container, ""), ())?;
             }
             for platform in &affected.platforms {
