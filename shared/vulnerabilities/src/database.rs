@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use muster_core::problem::Problem;
-use redb::{Builder, DatabaseError, ReadableDatabase as _, StorageError};
+use redb::{Builder, DatabaseError, ReadableDatabase as _, StorageError, WriteTransaction};
 
 use crate::cve_id::CveId;
 use crate::error::Error;
@@ -143,9 +143,7 @@ impl Database {
         if batch.to <= contents.offset {
             return Ok(Applied { changes: 0, contents });
         }
-        let mut transaction = self.file().begin_write()?;
-        // The file is large: without this a node that was killed would have to read all of it before it opens.
-        transaction.set_quick_repair(true);
+        let transaction = begin(&self.file())?;
         let mut writer = Writer::new(&transaction)?;
         let mut changes = 0;
         for change in batch.changes.iter().filter(|change| change.offset > contents.offset) {
@@ -192,9 +190,8 @@ fn diverged(change: &Change, problem: Problem) -> Error {
 
 /// Makes a file of a snapshot.
 fn fill(path: &Path, lines: &mut impl BufRead, offset: u64) -> Result<(redb::Database, Contents), Error> {
-    let file = Builder::new().set_cache_size(CACHE).create(path)?;
-    let mut transaction = file.begin_write()?;
-    transaction.set_quick_repair(true);
+    let mut file = Builder::new().set_cache_size(CACHE).create(path)?;
+    let transaction = file.begin_write()?;
     let mut writer = Writer::new(&transaction)?;
     let mut line = Vec::new();
     for number in 1_u32.. {
@@ -213,7 +210,19 @@ fn fill(path: &Path, lines: &mut impl BufRead, offset: u64) -> Result<(redb::Dat
     }
     let contents = writer.finish(offset)?;
     transaction.commit()?;
+    // The file grew in steps; a quarter of it is empty.
+    file.compact()?;
+    let transaction = begin(&file)?;
+    Writer::new(&transaction)?.finish(offset)?;
+    transaction.commit()?;
     Ok((file, contents))
+}
+
+/// Begins a transaction after which the file opens at once, also when the process is killed: without this redb reads all of it.
+fn begin(file: &redb::Database) -> Result<WriteTransaction, Error> {
+    let mut transaction = file.begin_write()?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
 }
 
 enum Fault {
