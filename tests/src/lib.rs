@@ -63,6 +63,8 @@ impl System {
             ("TASKS", "rbac-change"),
             ("TASKS", "agent-package"),
             ("TASKS", "ruleset-update"),
+            ("TASKS", "active-response-configuration"),
+            ("TASKS", "active-response-execution"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),
