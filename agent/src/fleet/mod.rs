@@ -2,6 +2,7 @@
 //! ([`crate::rules`]) with a ledger in memory; only what is done with a configuration is left out: it is checked, once
 //! for each digest, and not loaded.
 
+mod accounts;
 mod alarms;
 mod arrive;
 mod chance;

@@ -150,7 +150,8 @@ impl Inner {
                 let done = match verdict {
                     None => self.outcome(index, single.task().into_iter()).map(|()| Value::Null),
                     Some(why) => {
-                        self.counts.executed(single.task().into_iter(), false);
+                        let number = self.agents[index as usize].number;
+                        self.counts.executed(number, single.task().into_iter(), false);
                         Err(outcome(INVALID, why))
                     }
                 };
@@ -177,7 +178,7 @@ impl Inner {
         if done.is_ok() {
             return Some(self.outcome(index, target.tasks()));
         }
-        self.counts.executed(target.tasks(), false);
+        self.counts.executed(self.agents[index as usize].number, target.tasks(), false);
         Some(done)
     }
 
@@ -186,7 +187,7 @@ impl Inner {
         let number = self.agents[index as usize].number;
         let asked = tasks.clone().next().unwrap_or_default();
         let fails = self.chance.hits(self.settings.failures, "fail", format_args!("{number}/{asked}"));
-        self.counts.executed(tasks, !fails);
+        self.counts.executed(number, tasks, !fails);
         if fails { Err(outcome(INJECTED, "injected failure")) } else { Ok(()) }
     }
 
