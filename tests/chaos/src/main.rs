@@ -29,6 +29,9 @@ struct Arguments {
     /// How many tasks each round publishes
     #[arg(long, default_value_t = 30)]
     tasks: usize,
+    /// Do not wait some minutes in each round for deadlines of ended tasks to go away
+    #[arg(long)]
+    quick: bool,
     /// Where the report is written
     #[arg(long, default_value = "target/chaos")]
     out: PathBuf,
@@ -44,7 +47,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         within: Duration::from_secs(asked.minutes * 60),
         load: Duration::from_secs(asked.load.max(1)),
         tasks: asked.tasks,
-        deadlines: true,
+        deadlines: !asked.quick,
         out: asked.out,
     };
     println!("chaos: seed {} (SEED={} makes the same choices again)", options.seed, options.seed);

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::Options;
 
+/// So many violations of each rule are shown to people; the document has all.
+const SHOWN: usize = 4;
+
 /// A run.
 #[derive(Debug)]
 pub struct Report {
@@ -112,9 +115,23 @@ impl Report {
         let mut text = format!("seed {}, {} agents\n", self.options.seed, self.options.agents);
         for round in &self.rounds {
             text += &format!("{}\n", round.line());
-            text.extend(round.violations.iter().map(|violation| format!("  {violation}\n")));
+            text += &few(&round.violations);
         }
         let result = if self.is_clean() { "nothing was found" } else { "SOMETHING WAS FOUND" };
         text + &format!("{} rounds, {kills} kills, {stops} stops: {result}\n", self.rounds.len())
     }
+}
+
+/// The first violations of each rule, and how many more there are.
+fn few(violations: &[String]) -> String {
+    let mut text = String::new();
+    for of_rule in violations.chunk_by(|a, b| a.split(':').next() == b.split(':').next()) {
+        text.extend(
+            of_rule.iter().take(SHOWN).map(|line| format!("  {}\n", line.chars().take(600).collect::<String>())),
+        );
+        if of_rule.len() > SHOWN {
+            text += &format!("  ... {} more\n", of_rule.len() - SHOWN);
+        }
+    }
+    text
 }

@@ -75,8 +75,10 @@ pub(crate) fn virtual_agent(line: &Value) -> Result<(u32, Account)> {
 /// When the ledger cannot be read.
 pub(crate) fn real(root: &Path, ran: Option<&Path>) -> Result<(u32, Account)> {
     let rows = rows(&root.join("ledger.redb"))?;
-    let identity: Value = serde_json::from_slice(&fs::read(root.join("agent.json"))?)?;
-    let number = identity["id"].as_str().and_then(|id| id.parse().ok()).context("agent.json without an id")?;
+    let identity = root.join(if ran.is_some() { "agent.json" } else { "node.json" });
+    let identity: Value =
+        serde_json::from_slice(&fs::read(&identity).with_context(|| identity.display().to_string())?)?;
+    let number = identity["id"].as_str().and_then(|id| id.parse().ok()).context("an identity without an id")?;
     let under = |kind: &'static str| {
         rows.iter().filter_map(move |(key, row)| Some((key.strip_prefix(kind)?.to_owned(), row.clone())))
     };

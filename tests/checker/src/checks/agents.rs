@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::index::group;
+use super::index::escape;
 use crate::account::Account;
 use crate::world::{Index, Violation};
 
@@ -23,12 +23,13 @@ pub(super) fn check(index: &Index, accounts: &BTreeMap<u32, Account>) -> Vec<Vio
 }
 
 fn one(record: &Value, account: &Account, is: &mut impl FnMut(&'static str, String)) {
-    if record["groups"] != json!(account.groups) {
+    // A node is in its group and is never told so.
+    let told = lanes(record).contains_key("groups");
+    if told && record["groups"] != json!(account.groups) {
         is("agent-groups", format!("its record says {}, it says {:?}", record["groups"], account.groups));
     }
-    let none = serde_json::Map::new();
-    let lanes = record["lanes"].as_object().unwrap_or(&none);
-    for (lane, entry) in lanes {
+    let lanes = lanes(record);
+    for (lane, entry) in &lanes {
         // What an enrolment sets has the order 0-0 and no task.
         let task = if entry["order"] == "0-0" { json!("") } else { entry["task"].clone() };
         match account.lanes.get(lane) {
@@ -48,7 +49,10 @@ fn one(record: &Value, account: &Account, is: &mut impl FnMut(&'static str, Stri
         // It runs with what it had before.
         return;
     }
-    let wanted = in_force(record, lanes);
+    let mut wanted = in_force(record, &lanes);
+    if !told {
+        wanted.0.clear();
+    }
     let seen = normal(&account.in_force);
     if wanted != seen {
         is("agent-in-force", format!("its record says {}, it runs with {}", json!(wanted), json!(seen)));
@@ -56,6 +60,10 @@ fn one(record: &Value, account: &Account, is: &mut impl FnMut(&'static str, Stri
     if account.ran.is_some() {
         files(&seen, &account.files, is);
     }
+}
+
+fn lanes(record: &Value) -> serde_json::Map<String, Value> {
+    record["lanes"].as_object().cloned().unwrap_or_default()
 }
 
 type InForce = (Vec<String>, BTreeMap<String, String>);
@@ -69,21 +77,21 @@ fn in_force(record: &Value, lanes: &serde_json::Map<String, Value>) -> InForce {
 fn normal(in_force: &Value) -> InForce {
     let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
     let list = |key: &str| in_force[key].as_array().into_iter().flatten().filter_map(pair).collect::<Vec<_>>();
-    let configurations = list("configurations").into_iter().map(|(group, digest)| (format!("config={group}"), digest));
+    let configurations =
+        list("configurations").into_iter().map(|(group, digest)| (format!("config={}", escape(&group)), digest));
     (texts(&in_force["groups"]), configurations.chain(list("contents")).collect())
 }
 
 /// What a real agent has on its disk for people is what it runs with.
 fn files(in_force: &InForce, files: &BTreeMap<String, String>, is: &mut impl FnMut(&'static str, String)) {
-    let name = |lane: &str| {
-        let (kind, item) = lane.split_once('=')?;
-        match (kind, group(lane)?) {
-            ("config", group) => Some(format!("groups/{group}.yml")),
-            ("active-response", group) => {
-                Some(format!("content/active-response/{group}/{}.yml", item.split_once("=2f")?.1))
-            }
-            _ => None,
+    // Names are escaped in file names as they are in lanes.
+    let name = |lane: &str| match lane.split_once('=')? {
+        ("config", group) => Some(format!("groups/{group}.yml")),
+        ("active-response", item) => {
+            let (group, name) = item.split_once("=2f")?;
+            Some(format!("content/active-response/{group}/{name}.yml"))
         }
+        _ => None,
     };
     let wanted: BTreeMap<String, String> =
         in_force.1.iter().filter_map(|(lane, digest)| Some((name(lane)?, digest.clone()))).collect();

@@ -93,7 +93,7 @@ fn lane(group: &str, content: &str) -> String {
 }
 
 /// The group of such a lane.
-pub(super) fn group(lane: &str) -> Option<String> {
+fn group(lane: &str) -> Option<String> {
     let (kind, item) = lane.split_once('=')?;
     let group = match kind {
         "config" => item,
@@ -103,7 +103,7 @@ pub(super) fn group(lane: &str) -> Option<String> {
     Some(crate::read::unescape(group))
 }
 
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     name.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => out.push(char::from(byte)),
