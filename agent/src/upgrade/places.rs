@@ -154,7 +154,10 @@ impl Places {
         let given = read(&file).map_err(|error| format!("{}: {error}", file.display()))?.unwrap_or_default();
         let variable = std::env::var(KEYS).unwrap_or_default();
         Keys::parse(&format!("{given}\n{variable}")).map_err(|why| {
-            format!("{why}; packages are signed with minisign, and its public keys belong into {} or {KEYS}", file.display())
+            format!(
+                "{why}; packages are signed with minisign, and its public keys belong into {} or {KEYS}",
+                file.display()
+            )
         })
     }
 }
