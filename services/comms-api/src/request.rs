@@ -32,11 +32,20 @@ pub enum Asks {
     Config(String),
     /// `content.<digest>`.
     Content(String),
+    /// `package`.
+    Package,
 }
 
 /// The subjects on which a gateway answers.
-pub const SUBJECTS: [&str; 6] =
-    ["enrol.*", "agent.*.hello", "agent.*.sync", "agent.*.result", "agent.*.config.*", "agent.*.content.*"];
+pub const SUBJECTS: [&str; 7] = [
+    "enrol.*",
+    "agent.*.hello",
+    "agent.*.sync",
+    "agent.*.result",
+    "agent.*.config.*",
+    "agent.*.content.*",
+    "agent.*.package",
+];
 
 impl Request {
     /// Who asks: an agent's id or a newcomer's nkey.
@@ -55,6 +64,7 @@ impl Request {
             ["agent", id, "hello"] => (id, Asks::Hello),
             ["agent", id, "sync"] => (id, Asks::Sync),
             ["agent", id, "result"] => (id, Asks::Result),
+            ["agent", id, "package"] => (id, Asks::Package),
             ["agent", id, "config", group] => (id, Asks::Config(unescape(group)?)),
             ["agent", id, "content", digest] => (id, Asks::Content(digest.to_owned())),
             _ => return None,
@@ -74,6 +84,7 @@ mod tests {
         assert_eq!(Request::of("agent.007.config.web=2eeu"), agent(Asks::Config("web.eu".into())));
         assert_eq!(Request::of("agent.007.config.web=zz"), None);
         assert_eq!(Request::of("agent.007.content.ab"), agent(Asks::Content("ab".into())));
+        assert_eq!(Request::of("agent.007.package"), agent(Asks::Package));
         assert_eq!(Request::of("enrol.UX"), Some(Request::Enrol { nkey: "UX".into() }));
         assert_eq!((Request::of("agent.007.rx.g.1"), Request::of("agent.hello"), Request::of("")), (None, None, None));
     }

@@ -10,14 +10,12 @@ use async_nats::jetstream::object_store::GetErrorKind;
 use async_nats::{Client, HeaderMap, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
-use minisign_verify::{PublicKey, Signature};
 use muster_agent::rules::outcome::{INVALID, NOT_APPLIED, outcome};
+use muster_agent::signature::{Check, KEYS, Keys, signature};
 use muster_core::message::Outcome;
-use muster_core::names::hex;
-use muster_core::package::{Chunk, MAX_CHUNK, Package};
+use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Package};
 use muster_core::settings::Settings;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -27,8 +25,6 @@ use crate::guard::NODES;
 
 /// The object store.
 const STORE: &str = "packages";
-/// The variable with the public keys that packages are signed with: minisign's, in Base64, separated by commas.
-const KEYS: &str = "MUSTER_PACKAGE_KEYS";
 /// Before the object store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -114,13 +110,13 @@ async fn fetch(
     if metadata(&whole).await.is_ok_and(|found| found.len() == package.size) {
         return Ok(Ok(()));
     }
-    let keys = match keys() {
+    let keys = match Keys::parse(&std::env::var(KEYS).unwrap_or_default()) {
         Ok(keys) => keys,
-        Err(why) => return refused(why),
+        Err(why) => return refused(format!("{KEYS}: {why}")),
     };
-    let signature = match Signature::decode(&package.signature) {
+    let signature = match signature(package) {
         Ok(signature) => signature,
-        Err(error) => return refused(format!("the signature is none: {error}")),
+        Err(why) => return refused(why),
     };
     let store = jetstream::new(client.clone()).get_object_store(STORE).await?;
     let mut object = match store.get(&package.name).await {
@@ -136,8 +132,7 @@ async fn fetch(
     create_dir_all(directory).await?;
     let part = directory.join(format!("{}.part", package.sha256));
     let mut file = File::create(&part).await?;
-    let mut sha256 = Sha256::new();
-    let mut verifiers: Vec<_> = keys.iter().filter_map(|key| key.verify_stream(&signature).ok()).collect();
+    let mut check = Check::new(&keys, package, &signature);
     let mut buffer = Vec::new();
     loop {
         // Looked at for each part, so that a new revision counts at once.
@@ -146,31 +141,16 @@ async fn fetch(
         if (&mut object).take(size).read_to_end(&mut buffer).await? == 0 {
             break;
         }
-        sha256.update(&buffer);
-        verifiers.iter_mut().for_each(|verifier| verifier.update(&buffer));
+        check.update(&buffer);
         file.write_all(&buffer).await?;
     }
     file.sync_all().await?;
-    let found = hex(&sha256.finalize());
-    if found != package.sha256 {
+    if let Err(why) = check.finish() {
         remove_file(&part).await?;
-        return refused(format!("its SHA-256 is {found}"));
-    }
-    if !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
-        remove_file(&part).await?;
-        return refused("no key that this node trusts has signed it".into());
+        return refused(why);
     }
     rename(&part, &whole).await?;
     Ok(Ok(()))
-}
-
-/// The public keys that packages are signed with.
-fn keys() -> Result<Vec<PublicKey>, String> {
-    let text = std::env::var(KEYS).unwrap_or_default();
-    let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-    let keys: Vec<PublicKey> =
-        keys.map(|key| PublicKey::from_base64(key).map_err(|e| format!("{KEYS}: {e}"))).collect::<Result<_, _>>()?;
-    if keys.is_empty() { Err(format!("this node trusts no key; set {KEYS}")) } else { Ok(keys) }
 }
 
 async fn serve(
@@ -186,7 +166,7 @@ async fn serve(
             Ok(bytes) => client.publish(reply, bytes).await,
             Err(why) => {
                 let mut headers = HeaderMap::new();
-                headers.insert("Nats-Service-Error-Code", "400");
+                headers.insert(ERROR_CODE, "400");
                 headers.insert("Nats-Service-Error", why.as_str());
                 client.publish_with_headers(reply, headers, Bytes::new()).await
             }
