@@ -34,6 +34,8 @@ impl World {
         let mut system = System::start().await?;
         let (home, pair) = (tempfile::tempdir()?, KeyPair::generate_unencrypted_keypair()?);
         system.env.push(("MUSTER_UPGRADE_PROOF".into(), "20".into()));
+        // What the test looks for in a log is plain text.
+        system.env.push(("NO_COLOR".into(), "1".into()));
         system.run("agent-package", &[])?;
         system.run("agent-upgrade", &[])?;
         let (dir, key) = (home.path().join("node"), pair.pk.to_base64());

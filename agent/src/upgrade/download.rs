@@ -59,7 +59,10 @@ pub async fn download(source: &dyn Source, package: &Package, to: &Path) -> io::
             }
             Err(why) => {
                 failed += 1;
-                tracing::warn!(package = package.name, offset = length, %why, "a part of a package is asked for again");
+                match why.is("slow-down") {
+                    true => tracing::debug!(package = package.name, offset = length, %why, "a pause"),
+                    false => tracing::warn!(package = package.name, offset = length, %why, "asking again"),
+                }
                 tokio::time::sleep(pause(failed, FIRST_PAUSE)).await;
             }
         }

@@ -54,6 +54,7 @@ pub struct Gateway {
     heard: Heard,
     floor: Floor,
     allowances: Allowances<u32>,
+    parts: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
     packages: Packages,
@@ -75,6 +76,7 @@ impl Gateway {
             heard: Heard::start(context),
             floor: Floor::default(),
             allowances: Allowances::new(pace::AGENT),
+            parts: Allowances::new(pace::PARTS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
             packages: Packages::new(),
@@ -142,7 +144,8 @@ impl Gateway {
 
     async fn agent(&self, id: &str, asks: Asks, payload: &[u8]) -> Result<Bytes, Refusal> {
         let number = agent_number(id).ok_or_else(|| unknown_agent(id))?;
-        if !self.allowances.take(number, self.context.clock.now()) {
+        let allowances = if asks == Asks::Package { &self.parts } else { &self.allowances };
+        if !allowances.take(number, self.context.clock.now()) {
             return Err(slow_down("this agent asks too often"));
         }
         match asks {
