@@ -92,6 +92,14 @@ impl World {
         Ok(sha256)
     }
 
+    /// Makes the node hand out parts of this size.
+    async fn parts_of(&self, size: &str) -> Result<()> {
+        let task = json!({ "args": { "content": format!("packages:\n  chunk_size: {size}\n") } });
+        let id = self.system.publish("server-configuration", &task).await?;
+        assert_eq!(self.system.ended(&id).await.counts.success, 1);
+        Ok(())
+    }
+
     async fn publish(&self, version: &str, force: bool, agents: &[&str]) -> Result<String> {
         let target = json!({ "type": "agent", "id": agents });
         let task = json!({ "target": target, "args": { "version": version, "force": force } });
@@ -220,9 +228,7 @@ async fn whenever_it_is_killed_it_ends_true() -> Result<()> {
     let (mut agent, id) = world.agent("a1").await?;
     let (places, ids) = (world.places("a1"), [id.as_str()]);
     let next = program("muster-agent-next")?;
-    let small = json!({ "args": { "content": "packages:\n  chunk_size: 64KB\n" } });
-    let small = world.system.publish("server-configuration", &small).await?;
-    assert_eq!(world.system.ended(&small).await.counts.success, 1);
+    world.parts_of("64KB").await?;
 
     // In mid-download: what has come stays, and the rest is fetched after the restart.
     let sha256 = world.package(NEXT, &next).await?;
@@ -233,6 +239,7 @@ async fn whenever_it_is_killed_it_ends_true() -> Result<()> {
     let there = length();
     assert!(there < next.len() as u64, "it was to be killed before all was there");
     let mut agent = world.system.agent(&world.root("a1"), "a1")?;
+    world.parts_of("512KB").await?;
     eventually("the rest", PATIENCE, || async { agent.log().contains(&format!("there={there}")).then_some(()) }).await;
     let ended = world.system.ended(&task).await;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
@@ -251,6 +258,9 @@ async fn whenever_it_is_killed_it_ends_true() -> Result<()> {
     runs(&agent, &places.program(NOW)).await;
 
     // After the switch: a version that takes a while to come up is killed together with the supervisor.
+    let other = json!({ "args": { "remove": format!("muster-agent-{NEXT}") } });
+    let removed = world.system.publish("agent-package", &other).await?;
+    assert_eq!(world.system.ended(&removed).await.counts.success, 1);
     let path = binary("muster-agent-next")?.get_program().to_str().context("a path")?.to_owned();
     world.package("9.1", format!("#!/bin/sh\nsleep 3\nexec {path} \"$@\"\n").as_bytes()).await?;
     let task = world.publish("9.1", false, &ids).await?;
