@@ -17,7 +17,7 @@ use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Package};
 use muster_core::settings::Settings;
 use serde_json::{Value, json};
 use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -134,13 +134,7 @@ async fn fetch(
     let mut file = File::create(&part).await?;
     let mut check = Check::new(&keys, package, &signature);
     let mut buffer = Vec::new();
-    loop {
-        // Looked at for each part, so that a new revision counts at once.
-        let size = settings.borrow().chunk_size;
-        buffer.clear();
-        if (&mut object).take(size).read_to_end(&mut buffer).await? == 0 {
-            break;
-        }
+    while next(&mut object, settings, &mut buffer).await? {
         check.update(&buffer);
         file.write_all(&buffer).await?;
     }
@@ -151,6 +145,18 @@ async fn fetch(
     }
     rename(&part, &whole).await?;
     Ok(Ok(()))
+}
+
+/// Reads the next part of a package that is fetched; false behind its end. How large it is, is looked at each time, so
+/// that a new revision of the configuration counts in the middle of a download.
+async fn next(
+    object: &mut (impl AsyncRead + Unpin),
+    settings: &watch::Receiver<Settings>,
+    part: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    let size = settings.borrow().chunk_size;
+    part.clear();
+    Ok(object.take(size).read_to_end(part).await? > 0)
 }
 
 async fn serve(
@@ -191,4 +197,29 @@ async fn read(file: &Path, question: &[u8], most: u64) -> Result<Bytes, String> 
         ErrorKind::NotFound => "this node does not hold it any more".to_owned(),
         _ => error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::configuration::Configuration;
+
+    #[tokio::test]
+    async fn a_download_in_progress_changes_the_size_of_its_parts() {
+        let configuration = Configuration::start();
+        let settings = configuration.watch();
+        let package: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut object, mut part) = (package.as_slice(), Vec::new());
+        let (mut sizes, mut fetched) = (Vec::new(), Vec::new());
+        while next(&mut object, &settings, &mut part).await.unwrap() {
+            sizes.push(part.len());
+            fetched.extend_from_slice(&part);
+            if sizes.len() == 2 {
+                configuration.put("packages:\n  chunk_size: 400KB\n").unwrap();
+            }
+        }
+        assert_eq!(sizes, [256_000, 256_000, 400_000, 88_000]);
+        assert_eq!(fetched, package);
+    }
 }
