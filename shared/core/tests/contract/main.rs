@@ -13,7 +13,7 @@ use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
-use muster_core::package::{Package, Upgrade};
+use muster_core::package::{Chunk, MAX_CHUNK, Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
@@ -49,6 +49,7 @@ fn rows() -> Vec<Row> {
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
+        row::<Chunk>("chunk", vec![Chunk { sha256: names::digest(b"x"), offset: u64::MAX, length: MAX_CHUNK }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
         row::<Enrol>("enrol", vec![full::enrol()]),
@@ -90,6 +91,7 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("chunk", "/properties/length/maximum", MAX_CHUNK as usize),
 ];
 
 fn row<T: Serialize + DeserializeOwned>(schema: &'static str, full: Vec<T>) -> Row {
