@@ -64,6 +64,8 @@ impl System {
             ("TASKS", "agent-package"),
             ("TASKS", "agent-upgrade"),
             ("TASKS", "ruleset-update"),
+            ("TASKS", "active-response-configuration"),
+            ("TASKS", "active-response-execution"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use muster_active_response::Response;
 use muster_core::configuration::parse;
+use muster_core::lane::Lane;
 use muster_core::names::{digest, is_digest};
+use muster_sca::Policy;
 use tokio::sync::OnceCell;
 
 /// Why a content is bad; `None` when it is good.
@@ -25,7 +28,13 @@ impl Contents {
     ///
     /// # Errors
     /// When the body is not to be had, or is not what the digest says.
-    pub async fn see<F>(&self, of: &str, body: Option<&String>, ask: impl FnOnce() -> F) -> anyhow::Result<()>
+    pub async fn see<F>(
+        &self,
+        lane: &Lane,
+        of: &str,
+        body: Option<&String>,
+        ask: impl FnOnce() -> F,
+    ) -> anyhow::Result<()>
     where
         F: Future<Output = anyhow::Result<String>>,
     {
@@ -39,11 +48,11 @@ impl Contents {
         };
         let look = async {
             match body.filter(|body| digest(body.as_bytes()) == of) {
-                Some(body) => Ok(check(body)),
+                Some(body) => Ok(check(lane, body)),
                 None => {
                     let body = ask().await?;
                     anyhow::ensure!(digest(body.as_bytes()) == of, "the content is not {of}");
-                    Ok(check(&body))
+                    Ok(check(lane, &body))
                 }
             }
         };
@@ -51,7 +60,13 @@ impl Contents {
     }
 }
 
-fn check(body: &str) -> Verdict {
-    let problems = parse(body).err()?;
-    Some(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ").into())
+fn check(lane: &Lane, body: &str) -> Verdict {
+    let problems = match lane.kind() {
+        Lane::CONFIG => parse(body).err(),
+        Lane::SCA => Policy::parse(body).err(),
+        Lane::ACTIVE_RESPONSE => Response::parse(body).err(),
+        // A virtual agent has nothing that the others could be bad for.
+        _ => None,
+    };
+    Some(problems?.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ").into())
 }

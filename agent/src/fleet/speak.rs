@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::alarms::What;
 use super::{Inner, digests};
 use crate::link::{Unanswered, jittered, pause};
-use crate::rules::outcome::{NOT_APPLIED, outcome};
+use crate::rules::outcome::{INVALID, NOT_APPLIED, outcome};
 use crate::rules::{Core, Memory, Step, Target, Which};
 
 /// The code of failures that the settings ask for.
@@ -112,9 +112,9 @@ impl Inner {
 
     /// Carries out a hand-over; true when a sync must follow, which is then due soon.
     async fn take_in(&self, index: u32, hand_over: HandOver) -> bool {
-        for entry in hand_over.commands.iter().flat_map(|command| command.sets.values()) {
+        for (lane, entry) in hand_over.commands.iter().flat_map(|command| &command.sets) {
             let Some(digest) = &entry.digest else { continue };
-            let seen = self.contents.see(digest, hand_over.bodies.get(digest), || self.body(index, digest)).await;
+            let seen = self.contents.see(lane, digest, hand_over.bodies.get(digest), || self.body(index, digest)).await;
             if let Err(why) = seen {
                 tracing::debug!(%why, digest, "a content is not to be had now");
             }
@@ -145,7 +145,15 @@ impl Inner {
                 None => true,
             },
             Step::Lane(single) => {
-                let done = self.outcome(index, single.task().into_iter()).map(|()| Value::Null);
+                let verdict = single.entry.digest.as_deref().map_or(Ok(None), |digest| self.contents.verdict(digest));
+                let Ok(verdict) = verdict else { return true };
+                let done = match verdict {
+                    None => self.outcome(index, single.task().into_iter()).map(|()| Value::Null),
+                    Some(why) => {
+                        self.counts.executed(single.task().into_iter(), false);
+                        Err(outcome(INVALID, why))
+                    }
+                };
                 let _ = core.done(single, done);
                 false
             }
