@@ -88,7 +88,7 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let mut system = System::start().await?;
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
-    let mut agent = system.agent(&root, "web-1")?;
+    let agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
     let _fleet = system.fleet(4).await?;
     system.make_group("web", "agent:\n  queue_size: 1009\n").await?;

@@ -80,6 +80,17 @@ async fn types_for_agents_survive_a_crash_at_their_writes() -> Result<()> {
         Ok(json!({ "args": { "name": "note" } }))
     })
     .await?;
+    // Virtual agents have no program that could be replaced: each refuses, once for each task.
+    system.run("agent-package", &[])?;
+    let package = json!({ "name": "next", "version": "9.9.9", "os": "linux", "arch": std::env::consts::ARCH,
+        "size": 1, "sha256": "4".repeat(64), "signature": "untrusted comment: x\nRUQ\n" });
+    let known = system.publish("agent-package", &json!({ "args": { "package": package } })).await?;
+    assert_eq!(system.ended(&known).await.recipients, Some(0), "there is no node that could fetch it");
+    let none = Expected { success: 0, failure: u64::from(AGENTS) };
+    killed(&mut system, "agent-upgrade", "agents", none, async |_, _| {
+        Ok(json!({ "target": { "type": "all" }, "args": { "version": "9.9.9" } }))
+    })
+    .await?;
     killed(&mut system, "agent-name", "agents", all_succeed(1), async |_, n| {
         Ok(json!({ "target": { "type": "agent", "id": "001" }, "args": { "name": format!("name-{n}") } }))
     })
