@@ -19,6 +19,7 @@ pub mod problem;
 pub mod query;
 pub mod rbac;
 pub mod record;
+pub mod sca;
 pub mod schema;
 pub mod settings;
 pub mod stamp;

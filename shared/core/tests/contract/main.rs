@@ -15,6 +15,7 @@ use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, 
 use muster_core::names;
 use muster_core::package::{Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
+use muster_core::sca::{self, Manifest};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
 use muster_core::target;
@@ -40,6 +41,8 @@ fn rows() -> Vec<Row> {
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
         task_type("ruleset-update"),
+        task_type("sca-content"),
+        task_type("sca-policy"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -48,6 +51,7 @@ fn rows() -> Vec<Row> {
         task_type("agent-name"),
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
+        row::<Manifest>("sca-manifest", vec![full::manifest()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
@@ -90,6 +94,8 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
+    ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
 ];
 
 fn row<T: Serialize + DeserializeOwned>(schema: &'static str, full: Vec<T>) -> Row {
