@@ -48,8 +48,9 @@ impl Function for GroupConfiguration {
                 return Err(vec![problem.hint("to make it, say \"create\": true in args")]);
             }
         }
-        configuration::parse(&task.args.content)
-            .map_err(|problems| problems.into_iter().map(in_content).collect::<Refusal>())?;
+        configuration::parse(&task.args.content).map_err(|problems| {
+            problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
+        })?;
         let text = State::Text(task.args.content.clone());
         Ok(content::of_group("set-config", name, there, Lane::of(Lane::CONFIG), text))
     }
@@ -59,7 +60,3 @@ impl Function for GroupConfiguration {
     }
 }
 
-/// A problem of the content as a problem of the task; the line is the one in the YAML.
-fn in_content(problem: Problem) -> Problem {
-    Problem { pointer: format!("/args/content{}", problem.pointer), ..problem }
-}

@@ -69,7 +69,9 @@ impl Function for ScaPolicy {
                     let why = format!("the group '{name}' has {MAX_POLICIES} policies, and may not have more");
                     return refuse("too-many-policies", "/target/id", why);
                 }
-                Policy::parse(content).map_err(|problems| problems.into_iter().map(in_content).collect::<Refusal>())?;
+                Policy::parse(content).map_err(|problems| {
+                    problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
+                })?;
                 State::Text(content.clone())
             }
             _ if !known => return unknown(name, task.args.name()),
@@ -99,9 +101,4 @@ fn policies(group: &Group) -> usize {
 fn unknown<T>(group: &str, name: &str) -> Result<T, Refusal> {
     let problem = Problem::new("unknown-policy", "/args/name", format!("the group '{group}' has no policy '{name}'"));
     Err(vec![problem.hint(format!("see: muster group show {group}"))])
-}
-
-/// A problem of the policy as a problem of the task; the line is the one in the YAML.
-fn in_content(problem: Problem) -> Problem {
-    Problem { pointer: format!("/args/content{}", problem.pointer), ..problem }
 }
