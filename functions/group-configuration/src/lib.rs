@@ -59,4 +59,3 @@ impl Function for GroupConfiguration {
         content::decide(plan, agent)
     }
 }
-

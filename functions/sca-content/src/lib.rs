@@ -88,7 +88,5 @@ fn stored<'a>(reads: &'a Reads, lane: &Lane, digest: &str, pointer: &str) -> Res
 
 /// Problems of a part of the content as problems of the task.
 fn within(pointer: &str, problems: Vec<Problem>) -> Refusal {
-    let of_task =
-        |problem: Problem| Problem { pointer: format!("/args/digest{pointer}{}", problem.pointer), ..problem };
-    problems.into_iter().map(of_task).collect()
+    problems.into_iter().map(|problem| problem.under(pointer).under("/args/digest")).collect()
 }

@@ -76,8 +76,9 @@ fn rows() -> Vec<Row> {
 }
 
 /// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
-/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses.
-const WITHOUT_TYPE: [&str; 4] = ["types", "agent-configuration", "server-settings", "active-response"];
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses, the
+/// agent's module for SCA findings.
+const WITHOUT_TYPE: [&str; 5] = ["types", "agent-configuration", "server-settings", "active-response", "sca-findings"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
@@ -94,6 +95,8 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("sca-findings", "/properties/policies/maxItems", record::MAX_DIGESTS),
+    ("types", "/$defs/digests/maxProperties", record::MAX_DIGESTS),
     ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
     ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
 ];
