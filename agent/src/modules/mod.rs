@@ -137,7 +137,7 @@ impl Modules {
 }
 
 /// Problems of a content in one line.
-fn in_words(problems: Vec<Problem>) -> String {
+pub(crate) fn in_words(problems: Vec<Problem>) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
