@@ -16,13 +16,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// All that runs beside the server.
-pub const COMPONENTS: [&str; 9] = [
+pub const COMPONENTS: [&str; 11] = [
     "group-assignment",
     "group-configuration",
     "agent-name",
     "agent-deletion",
     "server-configuration",
     "rbac-change",
+    "sca-content",
+    "sca-policy",
     "task-manager",
     "comms-api",
     "result-collector",
@@ -63,6 +65,8 @@ impl System {
             ("TASKS", "rbac-change"),
             ("TASKS", "agent-package"),
             ("TASKS", "ruleset-update"),
+            ("TASKS", "sca-content"),
+            ("TASKS", "sca-policy"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),
