@@ -16,15 +16,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// All that runs beside the server.
-pub const COMPONENTS: [&str; 11] = [
+pub const COMPONENTS: [&str; 9] = [
     "group-assignment",
     "group-configuration",
     "agent-name",
     "agent-deletion",
     "server-configuration",
     "rbac-change",
-    "sca-content",
-    "sca-policy",
     "task-manager",
     "comms-api",
     "result-collector",
@@ -65,6 +63,8 @@ impl System {
             ("TASKS", "rbac-change"),
             ("TASKS", "agent-package"),
             ("TASKS", "ruleset-update"),
+            ("TASKS", "active-response-configuration"),
+            ("TASKS", "active-response-execution"),
             ("TASKS", "sca-content"),
             ("TASKS", "sca-policy"),
             ("TASKS", "task-manager"),

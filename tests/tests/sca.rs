@@ -26,7 +26,10 @@ struct World {
 
 impl World {
     async fn start(local: &str) -> Result<Self> {
-        let system = System::start().await?;
+        let mut system = System::start().await?;
+        for function in ["sca-policy", "sca-content"] {
+            system.run(function, &[])?;
+        }
         let home = tempfile::tempdir()?;
         let root = home.path().join("a1");
         std::fs::create_dir(&root)?;

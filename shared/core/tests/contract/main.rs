@@ -40,6 +40,8 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("active-response-execution"),
+        task_type("active-response-configuration"),
         task_type("ruleset-update"),
         task_type("sca-content"),
         task_type("sca-policy"),
