@@ -29,6 +29,8 @@ const ASSIGNMENT: [&str; 7] = [
 ];
 const CONFIGURATION: [&str; 6] =
     ["$KV.groups.", "$KV.agents.plan.", "$KV.agents.recipients.", "$KV.agents.page.", "commands.", "facts."];
+const UPGRADE: [&str; 5] =
+    ["$KV.packages.upgrade.", "$KV.agents.plan.", "$KV.agents.recipients.", "$KV.agents.page.", "commands."];
 const DELETION: [&str; 4] = ["$KV.agents.plan.", "$KV.agents.page.", "commands.", "$KV.agents.finish."];
 
 /// Publishes a task with a copy that crashes at a point; then an unharmed copy finishes it.
@@ -137,6 +139,32 @@ async fn a_configuration_survives_a_crash_at_each_write() -> Result<()> {
         for agent in system.records().await? {
             let entry = agent.lanes.values().find(|entry| entry.digest.is_some()).unwrap();
             assert_eq!(entry.digest.as_ref(), group.contents[&Lane::of("config")].digest.as_ref());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Virtual agents have no program that could be replaced: each refuses, once for each task.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_survives_a_crash_at_each_write() -> Result<()> {
+    let mut system = System::start().await?;
+    system.run("agent-package", &[])?;
+    let _fleet = system.fleet(AGENTS).await?;
+    let package = json!({ "name": "next", "version": "9.9.9", "os": "linux", "arch": std::env::consts::ARCH, "size": 1,
+        "sha256": "0".repeat(64), "signature": "s" });
+    let known = system.publish("agent-package", &json!({ "args": { "package": package } })).await?;
+    assert_eq!(system.ended(&known).await.state, State::Succeeded, "there is no node that could fetch it");
+    let task =
+        |n: usize| json!({ "id": format!("upgrade-{n}"), "target": { "type": "all" }, "args": { "version": "9.9.9" } });
+    points(&mut system, "agent-upgrade", &UPGRADE, task, async |system, n| {
+        let summary = system.ended(&format!("upgrade-{n}")).await;
+        assert_eq!((summary.state, summary.counts.failure), (State::Failed, u64::from(AGENTS)), "{summary:?}");
+        for agent in system.records().await? {
+            let entry = &agent.lanes[&Lane::of(Lane::VERSION)];
+            assert_eq!(entry.task, format!("upgrade-{n}"));
+            // One change for each round, after that of the enrolment.
+            assert_eq!(entry.version.number, n as u64 + 2, "agent {}", agent.number);
         }
         Ok(())
     })
