@@ -66,6 +66,8 @@ impl System {
             ("TASKS", "ruleset-update"),
             ("TASKS", "active-response-configuration"),
             ("TASKS", "active-response-execution"),
+            ("TASKS", "sca-content"),
+            ("TASKS", "sca-policy"),
             ("TASKS", "task-manager"),
             ("COMMANDS", "comms-api"),
             ("RUNS", "comms-api"),

@@ -73,6 +73,8 @@ pub enum Key {
     Index(Lane),
     /// The body of this lane with this digest.
     Body(Lane, String),
+    /// The body of this lane with this digest, a [`Manifest`](crate::sca::Manifest), and all bodies that it names.
+    Manifest(Lane, String),
     /// The packages that the server nodes hold.
     Packages,
     /// All documents of a bucket, at most 10,000.

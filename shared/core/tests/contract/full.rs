@@ -18,6 +18,7 @@ use muster_core::package::Package;
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::Problem;
 use muster_core::record::{Agent, Content, Entry, Group, Life, Reported};
+use muster_core::sca::Manifest;
 use muster_core::stamp::Stamp;
 use muster_core::status::{Counts, State, Status};
 use muster_core::summary::{Stop, StopKind, Summary};
@@ -94,6 +95,10 @@ fn targets() -> Vec<Target> {
         }
     }
     leaves
+}
+
+pub fn manifest() -> Manifest {
+    Manifest { version: text(), policies: [("cis".to_owned(), digest(b"x"))].into() }
 }
 
 pub fn package() -> Package {

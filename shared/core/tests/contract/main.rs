@@ -15,6 +15,7 @@ use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, 
 use muster_core::names;
 use muster_core::package::{Chunk, MAX_CHUNK, Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
+use muster_core::sca::{self, Manifest};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
 use muster_core::target;
@@ -42,6 +43,8 @@ fn rows() -> Vec<Row> {
         task_type("active-response-execution"),
         task_type("active-response-configuration"),
         task_type("ruleset-update"),
+        task_type("sca-content"),
+        task_type("sca-policy"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -50,6 +53,7 @@ fn rows() -> Vec<Row> {
         task_type("agent-name"),
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
+        row::<Manifest>("sca-manifest", vec![full::manifest()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
         row::<Chunk>("chunk", vec![Chunk { sha256: names::digest(b"x"), offset: u64::MAX, length: MAX_CHUNK }]),
         row::<Command>("command", vec![full::command()]),
@@ -75,8 +79,9 @@ fn rows() -> Vec<Row> {
 }
 
 /// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
-/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses.
-const WITHOUT_TYPE: [&str; 4] = ["types", "agent-configuration", "server-settings", "active-response"];
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses, the
+/// agent's module for SCA findings.
+const WITHOUT_TYPE: [&str; 5] = ["types", "agent-configuration", "server-settings", "active-response", "sca-findings"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
@@ -93,6 +98,10 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("sca-findings", "/properties/policies/maxItems", record::MAX_DIGESTS),
+    ("types", "/$defs/digests/maxProperties", record::MAX_DIGESTS),
+    ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
+    ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
     ("chunk", "/properties/length/maximum", MAX_CHUNK as usize),
 ];
 
