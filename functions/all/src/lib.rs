@@ -29,9 +29,11 @@ pub const ALL: &[Entry] = &[
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
     entry::<agent_package::AgentPackage>(),
+    entry::<cve_content::CveContent>(),
     entry::<group_assignment::GroupAssignment>(),
     entry::<group_configuration::GroupConfiguration>(),
     entry::<rbac_change::RbacChange>(),
     entry::<ruleset_update::RulesetUpdate>(),
     entry::<server_configuration::ServerConfiguration>(),
+    entry::<vulnerability_rescan::VulnerabilityRescan>(),
 ];

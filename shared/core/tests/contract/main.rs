@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use muster_core::chain::{Frozen, Paged, Planned, Stored};
 use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
+use muster_core::feed::{self, Feed};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
 use muster_core::package::{Package, Upgrade};
@@ -40,6 +41,8 @@ fn rows() -> Vec<Row> {
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
         task_type("ruleset-update"),
+        task_type("cve-content"),
+        task_type("vulnerability-rescan"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -48,6 +51,7 @@ fn rows() -> Vec<Row> {
         task_type("agent-name"),
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
+        row::<Feed>("feed", vec![full::feed()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
@@ -87,6 +91,7 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("group-assignment", "/properties/args/else/properties/groups/maxItems", record::MAX_GROUPS),
     ("agent", "/properties/groups/maxItems", record::MAX_GROUPS),
     ("command", "/properties/timeout/maximum", task::MAX_TIMEOUT as usize),
+    ("feed", "/properties/changes/maxItems", feed::MAX_CHANGES),
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
