@@ -76,8 +76,10 @@ fn rows() -> Vec<Row> {
 }
 
 /// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
-/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses.
-const WITHOUT_TYPE: [&str; 4] = ["types", "agent-configuration", "server-settings", "active-response"];
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses,
+/// `muster-vulnerabilities` for scans.
+const WITHOUT_TYPE: [&str; 6] =
+    ["types", "agent-configuration", "server-settings", "active-response", "inventory", "vulnerabilities"];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
