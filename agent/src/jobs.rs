@@ -10,7 +10,7 @@ use muster_core::message::Outcome;
 use muster_core::stamp::Stamp;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::rules::Single;
 
@@ -34,8 +34,9 @@ pub struct Jobs {
     tell: UnboundedSender<Said>,
     told: UnboundedReceiver<Said>,
     working: JoinSet<()>,
-    /// The lanes at work, with the version of each: the same one, handed over again, is not begun again.
-    lanes: HashMap<Lane, Stamp>,
+    /// The lanes at work, with the version of each: the same one, handed over again, is not begun again, and a newer one ends
+    /// it.
+    lanes: HashMap<Lane, (Stamp, AbortHandle)>,
 }
 
 impl Default for Jobs {
@@ -53,18 +54,22 @@ impl Jobs {
 
     /// Whether this version of the lane, or a newer one, is being put in force.
     pub fn has(&self, single: &Single) -> bool {
-        self.lanes.get(&single.lane).is_some_and(|version| *version >= single.entry.version)
+        self.lanes.get(&single.lane).is_some_and(|(version, _)| *version >= single.entry.version)
     }
 
-    /// Puts a lane in force beside the session.
+    /// Puts a lane in force beside the session. An older version of the lane that is at work is given up: nobody asks for it any
+    /// more.
     pub fn lane(&mut self, single: Single, work: impl Future<Output = Result<Value, Outcome>> + Send + 'static) {
-        self.lanes.insert(single.lane.clone(), single.entry.version);
+        let (lane, version) = (single.lane.clone(), single.entry.version);
         let tell = self.tell.clone();
-        self.working.spawn(async move {
+        let working = self.working.spawn(async move {
             let begun = || Said::Started(single.clone());
             let done = told(&tell, begun, work).await;
             let _ = tell.send(Said::Lane(single, done));
         });
+        if let Some((_, older)) = self.lanes.insert(lane, (version, working)) {
+            older.abort();
+        }
     }
 
     /// Carries out an edge command beside the session.
@@ -82,7 +87,7 @@ impl Jobs {
         let Some(said) = self.told.recv().await else { return std::future::pending().await };
         while self.working.try_join_next().is_some() {}
         if let Said::Lane(single, _) = &said
-            && self.lanes.get(&single.lane) == Some(&single.entry.version)
+            && self.lanes.get(&single.lane).is_some_and(|(version, _)| *version == single.entry.version)
         {
             self.lanes.remove(&single.lane);
         }
