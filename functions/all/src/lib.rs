@@ -34,6 +34,8 @@ pub const ALL: &[Entry] = &[
     entry::<group_configuration::GroupConfiguration>(),
     entry::<rbac_change::RbacChange>(),
     entry::<ruleset_update::RulesetUpdate>(),
+    entry::<sca_content::ScaContent>(),
+    entry::<sca_policy::ScaPolicy>(),
     entry::<server_configuration::ServerConfiguration>(),
     entry::<vulnerability_rescan::VulnerabilityRescan>(),
 ];

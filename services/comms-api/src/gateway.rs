@@ -13,7 +13,8 @@ use muster_core::fleet::Fleet;
 use muster_core::lane::Lane;
 use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Sync};
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::{Agent, agent_number};
+use muster_core::record::{Agent, Entry, agent_number};
+use muster_core::sca::Manifest;
 use muster_core::stamp::Stamp;
 use muster_core::task::DELIVER_FOR;
 use muster_runtime::steps::Context;
@@ -29,7 +30,7 @@ use crate::refusal::{self, unavailable, unknown_agent};
 use crate::report::{self, document};
 use crate::request::{Asks, Request};
 use crate::results::Results;
-use crate::{hand_over, mailbox};
+use crate::{findings, hand_over, mailbox};
 
 /// What an operator can set.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,7 @@ pub struct Gateway {
     heard: Heard,
     floor: Floor,
     allowances: Allowances<u32>,
+    finders: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
     cut_off: OnceLock<CutOff>,
@@ -71,6 +73,7 @@ impl Gateway {
             heard: Heard::start(context),
             floor: Floor::default(),
             allowances: Allowances::new(pace::AGENT),
+            finders: Allowances::new(pace::FINDINGS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
             cut_off: OnceLock::new(),
@@ -138,11 +141,15 @@ impl Gateway {
                 let confirmed = self.results.store(id, number, report).await.map_err(unavailable)?;
                 encode(&Confirmed { confirmed }).map_err(unavailable)
             }
-            Asks::Config(group) => {
-                let lane = Lane::config(&group);
-                self.body(id, |candidate, _| *candidate == lane).await
+            Asks::Config(group) => self.configuration(id, &group).await,
+            Asks::Content(digest) => self.content(id, &digest).await,
+            Asks::Findings(what) => {
+                if !self.finders.take(number, self.context.clock.now()) {
+                    return Err(slow_down("this agent reports findings too often"));
+                }
+                self.record(id).await?;
+                findings::store(&self.context.bus, id, what, payload).await
             }
-            Asks::Content(digest) => self.body(id, |_, named| named == digest).await,
         }
     }
 
@@ -181,25 +188,47 @@ impl Gateway {
         hand_over::bytes(rest, &messages, hand_over::digests(&commands), &bodies)
     }
 
-    /// A body that the agent's record names. Nobody sees the contents of groups that it is not in.
-    async fn body(&self, id: &str, wanted: impl Fn(&Lane, &str) -> bool) -> Result<Bytes, Refusal> {
+    /// The configuration of a group that the agent is in.
+    async fn configuration(&self, id: &str, group: &str) -> Result<Bytes, Refusal> {
+        let (agent, lane) = (self.record(id).await?, Lane::config(group));
+        let entry = agent.lanes.get(&lane).filter(|entry| entry.digest.is_some()).ok_or_else(not_yours)?;
+        self.answer_body(&lane, entry).await
+    }
+
+    /// A body that the agent's record names, or the manifest in it. Nobody sees the contents of groups that it is not in.
+    async fn content(&self, id: &str, digest: &str) -> Result<Bytes, Refusal> {
         let agent = self.record(id).await?;
-        let named = |(lane, entry): &(&Lane, &muster_core::record::Entry)| {
-            entry.digest.as_deref().is_some_and(|digest| wanted(lane, digest))
-        };
-        let Some((lane, entry)) = agent.lanes.iter().find(named) else {
-            let problem = Problem::new("not-yours", "", "your desired state names no such content");
-            return Err(vec![problem.hint("sync")]);
-        };
+        if let Some((lane, entry)) = agent.lanes.iter().find(|(_, entry)| entry.digest.as_deref() == Some(digest)) {
+            return self.answer_body(lane, entry).await;
+        }
+        let lane = Lane::of(Lane::SCA_CONTENT);
+        let content = agent.lanes.get(&lane).filter(|entry| entry.digest.is_some()).ok_or_else(not_yours)?;
+        let manifest = Manifest::read(&self.body(&lane, content).await?).map_err(|_| not_yours())?;
+        let (lane, _) = manifest.bodies().find(|(_, named)| *named == digest).ok_or_else(not_yours)?;
+        let entry = Entry { digest: Some(digest.to_owned()), revision: None, ..content.clone() };
+        self.answer_body(&lane, &entry).await
+    }
+
+    async fn answer_body(&self, lane: &Lane, entry: &Entry) -> Result<Bytes, Refusal> {
+        let content = self.body(lane, entry).await?;
         let digest = entry.digest.clone().unwrap_or_default();
+        encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
+    }
+
+    /// The text that a lane's entry points to.
+    async fn body(&self, lane: &Lane, entry: &Entry) -> Result<String, Refusal> {
+        let digest = entry.digest.as_deref().unwrap_or_default();
         let found: Found = self.bodies.find([(lane, entry)].into_iter()).await.map_err(unavailable)?;
-        let Some(json) = found.get(&digest) else {
+        let Some(json) = found.get(digest) else {
             let message = format!("the content {digest} of {lane} is not stored, or is damaged");
             return Err(refusal::whole("content-missing", message));
         };
-        let content = serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))?;
-        encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
+        serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))
     }
+}
+
+fn not_yours() -> Refusal {
+    vec![Problem::new("not-yours", "", "your desired state names no such content").hint("sync")]
 }
 
 fn slow_down(why: &str) -> Refusal {

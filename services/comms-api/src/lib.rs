@@ -8,6 +8,7 @@ mod bodies;
 mod deliver;
 mod enrol;
 mod farewell;
+mod findings;
 mod floor;
 mod gateway;
 mod gather;

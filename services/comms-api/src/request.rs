@@ -1,5 +1,6 @@
 //! What can be asked, and by whom: both are in the subject, which the server enforces.
 
+use muster_core::findings::Finding;
 use muster_core::names::unescape;
 
 /// A request of an agent, or of somebody who wants to become one.
@@ -32,11 +33,20 @@ pub enum Asks {
     Config(String),
     /// `content.<digest>`.
     Content(String),
+    /// `findings.<what>`: it asks nothing, and reports what a module has found.
+    Findings(Finding),
 }
 
 /// The subjects on which a gateway answers.
-pub const SUBJECTS: [&str; 6] =
-    ["enrol.*", "agent.*.hello", "agent.*.sync", "agent.*.result", "agent.*.config.*", "agent.*.content.*"];
+pub const SUBJECTS: [&str; 7] = [
+    "enrol.*",
+    "agent.*.hello",
+    "agent.*.sync",
+    "agent.*.result",
+    "agent.*.config.*",
+    "agent.*.content.*",
+    "agent.*.findings.*",
+];
 
 impl Request {
     /// Who asks: an agent's id or a newcomer's nkey.
@@ -57,6 +67,7 @@ impl Request {
             ["agent", id, "result"] => (id, Asks::Result),
             ["agent", id, "config", group] => (id, Asks::Config(unescape(group)?)),
             ["agent", id, "content", digest] => (id, Asks::Content(digest.to_owned())),
+            ["agent", id, "findings", what] => (id, Asks::Findings(what.parse().ok()?)),
             _ => return None,
         };
         Some(Self::Agent { id: id.to_owned(), asks })
@@ -74,6 +85,8 @@ mod tests {
         assert_eq!(Request::of("agent.007.config.web=2eeu"), agent(Asks::Config("web.eu".into())));
         assert_eq!(Request::of("agent.007.config.web=zz"), None);
         assert_eq!(Request::of("agent.007.content.ab"), agent(Asks::Content("ab".into())));
+        assert_eq!(Request::of("agent.007.findings.sca"), agent(Asks::Findings(Finding::Sca)));
+        assert_eq!((Request::of("agent.007.findings.x"), Request::of("agent.007.findings")), (None, None));
         assert_eq!(Request::of("enrol.UX"), Some(Request::Enrol { nkey: "UX".into() }));
         assert_eq!((Request::of("agent.007.rx.g.1"), Request::of("agent.hello"), Request::of("")), (None, None, None));
     }

@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::function::AgentView;
+use crate::function::{AgentView, Reads};
 use crate::lane::Lane;
 use crate::names::digest;
 use crate::plan::{Body, Change, Decision, Plan};
-use crate::record::{DEFAULT_GROUP, Group};
+use crate::problem::{Problem, Refusal, refuse};
+use crate::record::{DEFAULT_GROUP, Group, Life};
 use crate::target::Target;
 
 /// What a content becomes.
@@ -43,6 +44,32 @@ struct Pointer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
     revision: u64,
+}
+
+/// The group whose content a task is about; none when its target is anything but one group.
+pub fn group_of(target: Option<&Target>) -> Option<&str> {
+    match target {
+        Some(Target::Groups(names)) if names.len() == 1 => names.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// The group whose content a task is about, which must be there.
+///
+/// # Errors
+/// `wrong-target`, `group-deleting` or `unknown-group`.
+pub fn living_group<'a>(target: Option<&'a Target>, reads: &'a Reads) -> Result<(&'a str, &'a Group), Refusal> {
+    let Some(name) = group_of(target) else { return refuse("wrong-target", "/target", "the target is one group") };
+    match reads.groups.get(name) {
+        Some(group) if group.life == Life::Alive => Ok((name, group)),
+        Some(group) if group.life == Life::Deleting => {
+            refuse("group-deleting", "/target/id", format!("the group '{name}' is being deleted"))
+        }
+        _ => {
+            let problem = Problem::new("unknown-group", "/target/id", format!("there is no group '{name}'"));
+            Err(vec![problem.hint("see: muster group list")])
+        }
+    }
 }
 
 /// The plan that brings a content of a group (`config`, `sca=<policy>`) to all its members. When the content is as it

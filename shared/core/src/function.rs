@@ -76,6 +76,8 @@ pub enum Key {
     /// A content of the server nodes, with its body, whoever the task's recipients are: it is found where [`Key::Index`]
     /// is.
     OfNodes(Lane),
+    /// The body of this lane with this digest, a [`Manifest`](crate::sca::Manifest), and all bodies that it names.
+    Manifest(Lane, String),
     /// The packages that the server nodes hold.
     Packages,
     /// All documents of a bucket, at most 10,000.

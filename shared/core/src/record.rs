@@ -10,6 +10,8 @@ use crate::stamp::Stamp;
 
 /// At most this many groups an agent (Wazuh: error 1737).
 pub const MAX_GROUPS: usize = 128;
+/// At most so many digests that are in force are reported.
+pub const MAX_DIGESTS: usize = 512;
 /// The group that every agent joins at its enrolment and that cannot be deleted (Wazuh: error 1712).
 pub const DEFAULT_GROUP: &str = "default";
 

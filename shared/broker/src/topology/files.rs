@@ -19,7 +19,9 @@ pub(super) const STREAMS: &[&str] = &[
     include_str!("../../../../nats/buckets/KV_rulesets.json"),
     include_str!("../../../../nats/buckets/KV_cve.json"),
     include_str!("../../../../nats/buckets/KV_findings.json"),
+    include_str!("../../../../nats/buckets/KV_sca.json"),
     include_str!("../../../../nats/buckets/KV_reported.json"),
+    include_str!("../../../../nats/buckets/KV_findings.json"),
     include_str!("../../../../nats/buckets/KV_tasks.json"),
     include_str!("../../../../nats/buckets/KV_sets.json"),
 ];
@@ -38,6 +40,8 @@ pub(super) const CONSUMERS: &[(&str, &str)] = &[
     ("TASKS", include_str!("../../../../nats/consumers/TASKS/ruleset-update.json")),
     ("TASKS", include_str!("../../../../nats/consumers/TASKS/cve-content.json")),
     ("TASKS", include_str!("../../../../nats/consumers/TASKS/vulnerability-rescan.json")),
+    ("TASKS", include_str!("../../../../nats/consumers/TASKS/sca-content.json")),
+    ("TASKS", include_str!("../../../../nats/consumers/TASKS/sca-policy.json")),
     ("COMMANDS", include_str!("../../../../nats/consumers/COMMANDS/comms-api.json")),
     ("RUNS", include_str!("../../../../nats/consumers/RUNS/comms-api.json")),
     ("RESULTS", include_str!("../../../../nats/consumers/RESULTS/result-collector.json")),

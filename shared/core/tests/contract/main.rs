@@ -16,6 +16,7 @@ use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, 
 use muster_core::names;
 use muster_core::package::{Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
+use muster_core::sca::{self, Manifest};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
 use muster_core::target;
@@ -43,6 +44,8 @@ fn rows() -> Vec<Row> {
         task_type("ruleset-update"),
         task_type("cve-content"),
         task_type("vulnerability-rescan"),
+        task_type("sca-content"),
+        task_type("sca-policy"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -52,6 +55,7 @@ fn rows() -> Vec<Row> {
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
         row::<Feed>("feed", vec![full::feed()]),
+        row::<Manifest>("sca-manifest", vec![full::manifest()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
@@ -76,10 +80,17 @@ fn rows() -> Vec<Row> {
 }
 
 /// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
-/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses,
-/// `muster-vulnerabilities` for scans.
-const WITHOUT_TYPE: [&str; 6] =
-    ["types", "agent-configuration", "server-settings", "active-response", "inventory", "vulnerabilities"];
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses, the
+/// agent's module for SCA findings, `muster-vulnerabilities` for scans.
+const WITHOUT_TYPE: [&str; 7] = [
+    "types",
+    "agent-configuration",
+    "server-settings",
+    "active-response",
+    "sca-findings",
+    "inventory",
+    "vulnerabilities",
+];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
@@ -97,6 +108,10 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("sca-findings", "/properties/policies/maxItems", record::MAX_DIGESTS),
+    ("types", "/$defs/digests/maxProperties", record::MAX_DIGESTS),
+    ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
+    ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
 ];
 
 fn row<T: Serialize + DeserializeOwned>(schema: &'static str, full: Vec<T>) -> Row {

@@ -10,6 +10,7 @@ use muster_core::function::{Bound, Documents, Indexed, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::names::escape;
 use muster_core::record::{Content, DEFAULT_GROUP, Group};
+use muster_core::sca::Manifest;
 
 use super::Context;
 use super::changes::{group_key, index_key, name_key};
@@ -40,6 +41,7 @@ pub(super) async fn read(context: &Context, bound: &dyn Bound, txn: &mut Txn) ->
                 let found = body(context, &lane, &digest).await?;
                 reads.bodies.extend(found.map(|body| (digest, body)));
             }
+            Key::Manifest(lane, digest) => reads.bodies.extend(manifest(context, &lane, digest).await?),
             Key::Packages => reads.packages = packages(context).await?,
             Key::Documents(bucket) => reads.documents = documents(context, &bucket).await?,
         }
@@ -54,7 +56,7 @@ fn stored_at(key: &Key) -> Option<String> {
         Key::Group(name) => Some(group_key(name)),
         Key::Name(name) => Some(name_key(name)),
         Key::Index(content) => Some(index_key(content)),
-        Key::Body(..) | Key::OfNodes(_) | Key::Packages | Key::Documents(_) => None,
+        Key::Body(..) | Key::Manifest(..) | Key::OfNodes(_) | Key::Packages | Key::Documents(_) => None,
     }
 }
 
@@ -64,6 +66,19 @@ async fn body(context: &Context, lane: &Lane, digest: &str) -> Result<Option<Str
     let subject = kv::subject(bucket, &key);
     let found = context.bus.get(&kv::stream(bucket), &subject).await?;
     found.and_then(|entry| entry.body).map(|body| text(&subject, body)).transpose()
+}
+
+/// A manifest with the bodies that it names, by digest. One that cannot be read comes alone: the function says why.
+async fn manifest(context: &Context, lane: &Lane, digest: String) -> Result<BTreeMap<String, String>, Fault> {
+    let mut bodies = BTreeMap::new();
+    let Some(text) = body(context, lane, &digest).await? else { return Ok(bodies) };
+    if let Ok(manifest) = Manifest::read(&text) {
+        for (lane, named) in manifest.bodies() {
+            bodies.extend(body(context, &lane, named).await?.map(|body| (named.to_owned(), body)));
+        }
+    }
+    bodies.insert(digest, text);
+    Ok(bodies)
 }
 
 /// A content with the body that it points to.
