@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
+use muster_core::findings::Finding;
 use muster_core::names::agent_name_fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,11 @@ pub use self::token::TokenSource;
 use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
-use crate::disk::{DiskLedger, Enrolment, Identity, Root};
+use crate::disk::{DiskLedger, Enrolment, Identity, Local, Root};
 use crate::jobs::Jobs;
 use crate::link::{Access, Secret};
 use crate::modules::active_response::ActiveResponses;
+use crate::modules::sca::{Sca, Surroundings, Wanted};
 use crate::rules::{About, Core};
 
 /// What an agent is told when it is started.
@@ -64,6 +66,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         tracing::error!(%why, "what was in force cannot be put in force again; the gateway is asked for all of it");
         core.forget()?;
     }
+    let local = Local::read(&root)?;
     let seed = Secret(identity.key.seed()?);
     let access = |token| Access { url: settings.url.clone(), seed: seed.clone(), token };
     let enrolment = match identity.enrolment.clone() {
@@ -91,7 +94,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let (responses, jobs) = (ActiveResponses::open(root.path(), &enrolment.name).await?, Jobs::new());
     // What is missing is asked for once the gateway has answered.
     let short = !configurator.follow(core.state()).is_empty();
-    let worker = Worker { core, configurator, responses, jobs, client, root, identity, enrolment, short };
+    let subject = format!("agent.{}.findings.{}", enrolment.id, Finding::Sca.name());
+    let surroundings = Surroundings { commands: local.sca.remote_commands, client: client.clone(), subject };
+    let sca = Sca::start(root.path(), surroundings, Wanted::of(configurator.modules()));
+    let worker = Worker { core, configurator, responses, sca, jobs, client, root, identity, enrolment, short };
     Session::new(worker, about, connected).run(stop).await
 }
 

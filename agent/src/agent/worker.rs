@@ -15,12 +15,13 @@ use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::jobs::{Jobs, Said};
 use crate::link::ask;
 use crate::modules::active_response::ActiveResponses;
+use crate::modules::sca::{Sca, Wanted};
 use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 
 /// What this agent can carry out.
 pub const ABILITIES: Abilities = Abilities {
-    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::ACTIVE_RESPONSE],
+    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE],
     actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
 };
 /// The edge command that tells an agent that it was deleted.
@@ -33,6 +34,7 @@ pub struct Worker {
     pub core: Core<DiskLedger>,
     pub configurator: Configurator,
     pub responses: ActiveResponses,
+    pub sca: Sca,
     pub jobs: Jobs,
     pub client: Client,
     pub root: Root,
@@ -103,7 +105,11 @@ impl Worker {
     /// configuration had disabled them. True when some are not to be had now.
     pub async fn follow(&mut self) -> bool {
         let mut missing = self.configurator.follow(self.core.state());
-        if !missing.is_empty() {
+        // What an SCA content consists of is known when its manifest is there.
+        for _ in 0..2 {
+            if missing.is_empty() {
+                break;
+            }
             for digest in missing {
                 if let Err(why) = self.body(&digest, &BTreeMap::new()).await {
                     tracing::warn!(digest, %why, "a content is not to be had now; it is asked for again");
@@ -111,6 +117,7 @@ impl Worker {
             }
             missing = self.configurator.follow(self.core.state());
         }
+        self.sca.follow(Wanted::of(self.configurator.modules()));
         self.short = !missing.is_empty();
         self.short
     }
@@ -144,14 +151,14 @@ impl Worker {
             return Ok(false);
         }
         if let Some(digest) = &single.entry.digest
-            && let Err(why) = self.body(digest, bodies).await
+            && let Err(why) = self.content(&single.lane, digest, bodies).await
         {
             tracing::warn!(lane = %single.lane, %why, "a content is not to be had now; it is asked for again");
             return Ok(true);
         }
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
-            Lane::SCA | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
+            Lane::SCA | Lane::SCA_CONTENT | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
             kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
         };
         self.done(single, done).await
@@ -194,6 +201,15 @@ impl Worker {
     async fn fetch(&self, state: &InForce, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
         for (group, digest) in &state.configurations {
             self.body(digest, bodies).await.with_context(|| format!("group {group}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the content of a lane is on disk, with all that it consists of.
+    async fn content(&self, lane: &Lane, digest: &str, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        self.body(digest, bodies).await?;
+        for part in self.configurator.parts(lane, digest) {
+            self.body(&part, bodies).await?;
         }
         Ok(())
     }

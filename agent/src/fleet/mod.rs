@@ -1,6 +1,6 @@
 //! The virtual fleet: many agents in one process over a few connections. Each runs the agent's own rules
-//! ([`crate::rules`]) with a ledger in memory; only what is done with a configuration is left out: it is checked, once
-//! for each digest, and not loaded.
+//! ([`crate::rules`]) with a ledger in memory; only what is done with a content is left out: it is read as the agent's
+//! modules read it, once for each digest, and not loaded. So virtual agents scan nothing and find nothing.
 
 mod alarms;
 mod arrive;

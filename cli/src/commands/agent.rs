@@ -7,6 +7,7 @@ use muster_agent::agent::{self, Settings, TokenSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::sca;
 use crate::ask::{ask, control};
 use crate::exit::Exit;
 use crate::output::{Output, fields, print, print_json, say, short, table, text};
@@ -31,6 +32,14 @@ pub(crate) enum Agent {
     Show {
         /// The agent's id
         id: String,
+    },
+    /// Show how the checks of its SCA policies came out, failed ones first
+    Sca {
+        /// The agent's id
+        id: String,
+        /// Only this policy, as its group calls it
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
     },
 }
 
@@ -84,6 +93,11 @@ pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> 
         Agent::List { query, limit, after } => {
             let question = json!({ "query": query, "limit": limit, "after": after });
             list(output, &ask(&control().await?, "agent.list", &question).await?)?;
+        }
+        Agent::Sca { id, policy } => {
+            let question = json!({ "agent": id, "of": "sca" });
+            let answer = ask(&control().await?, "agent.findings", &question).await?;
+            sca::show(output, &answer, policy.as_deref())?;
         }
         Agent::Show { id } => show(output, &ask(&control().await?, "agent.get", &json!({ "agent": id })).await?)?,
     }

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod provision;
 pub(crate) mod run;
+mod sca;
 pub(crate) mod summary;
 pub(crate) mod task;
 pub(crate) mod token;
