@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::link::{Access, Secret};
 use crate::modules::active_response::ActiveResponses;
 use crate::modules::sca::{Sca, Surroundings, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
 use crate::rules::{About, Core};
 
 /// What an agent is told when it is started.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub name: Option<String>,
     /// Labels of its own.
     pub labels: BTreeMap<String, String>,
+    /// The root of the system whose packages it lists: `/`, or where a container has its host's.
+    pub inventory: PathBuf,
 }
 
 /// Runs an agent until `stop` is cancelled: enrols it if it has no id, puts what it knows in force, and then does what
@@ -97,7 +100,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let subject = format!("agent.{}.findings.{}", enrolment.id, Finding::Sca.name());
     let surroundings = Surroundings { commands: local.sca.remote_commands, client: client.clone(), subject };
     let sca = Sca::start(root.path(), surroundings, Wanted::of(configurator.modules()));
-    let worker = Worker { core, configurator, responses, sca, jobs, client, root, identity, enrolment, short };
+    let subject = format!("agent.{}.packages", enrolment.id);
+    let vulnerabilities = Vulnerabilities::of(&settings.inventory, client.clone(), subject);
+    let worker =
+        Worker { core, configurator, responses, sca, vulnerabilities, jobs, client, root, identity, enrolment, short };
     Session::new(worker, about, connected).run(stop).await
 }
 

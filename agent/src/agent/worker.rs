@@ -16,12 +16,13 @@ use crate::jobs::{Jobs, Said};
 use crate::link::ask;
 use crate::modules::active_response::ActiveResponses;
 use crate::modules::sca::{Sca, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
 use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 
 /// What this agent can carry out.
 pub const ABILITIES: Abilities = Abilities {
-    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE],
+    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE, Lane::RESCAN],
     actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
 };
 /// The edge command that tells an agent that it was deleted.
@@ -35,6 +36,7 @@ pub struct Worker {
     pub configurator: Configurator,
     pub responses: ActiveResponses,
     pub sca: Sca,
+    pub vulnerabilities: Vulnerabilities,
     pub jobs: Jobs,
     pub client: Client,
     pub root: Root,
@@ -158,6 +160,11 @@ impl Worker {
         }
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
+            Lane::RESCAN => {
+                let scanning = self.vulnerabilities.scan(&single);
+                self.jobs.lane(single, scanning);
+                return Ok(false);
+            }
             Lane::SCA | Lane::SCA_CONTENT | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
             kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
         };

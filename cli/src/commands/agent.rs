@@ -55,6 +55,9 @@ pub(crate) struct Run {
     /// A label of its own, such as site=a; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// The root of the system whose packages it lists; in a container, where the host's is mounted
+    #[arg(long, value_name = "DIR", env = "MUSTER_INVENTORY_ROOT", default_value = "/")]
+    inventory_root: PathBuf,
     #[command(flatten)]
     token: TokenSource,
 }
@@ -83,6 +86,7 @@ async fn run(options: Run, url: Option<String>) -> anyhow::Result<()> {
         token: options.token,
         name: options.name,
         labels: options.labels.into_iter().collect(),
+        inventory: options.inventory_root,
     };
     agent::run(settings, shutdown).await
 }

@@ -24,12 +24,14 @@ use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
 use crate::identity::CutOff;
+use crate::nodes::Nodes;
 use crate::pace::{self, Allowances};
 use crate::records::Records;
 use crate::refusal::{self, unavailable, unknown_agent};
 use crate::report::{self, document};
 use crate::request::{Asks, Request};
 use crate::results::Results;
+use crate::scan::Scans;
 use crate::{findings, hand_over, mailbox};
 
 /// What an operator can set.
@@ -47,6 +49,7 @@ pub struct Gateway {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) bodies: Bodies,
     pub(crate) results: Results,
+    scans: Scans,
     settings: Settings,
     records: Records,
     enrolments: Enrolments,
@@ -54,6 +57,7 @@ pub struct Gateway {
     floor: Floor,
     allowances: Allowances<u32>,
     finders: Allowances<u32>,
+    scanned: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
     cut_off: OnceLock<CutOff>,
@@ -61,12 +65,13 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway that answers and stores; [`crate::deliver`] makes it hand over.
-    pub fn start(context: &Context, link: Arc<dyn Link>, settings: Settings) -> Self {
+    pub fn start(context: &Context, link: Arc<dyn Link>, nodes: Arc<dyn Nodes>, settings: Settings) -> Self {
         Self {
             context: context.clone(),
             link,
             bodies: Bodies::new(&context.bus),
             results: Results::start(context),
+            scans: Scans::new(&context.bus, nodes),
             settings,
             records: Records::start(context),
             enrolments: Enrolments::start(context, settings.epoch),
@@ -74,6 +79,7 @@ impl Gateway {
             floor: Floor::default(),
             allowances: Allowances::new(pace::AGENT),
             finders: Allowances::new(pace::FINDINGS),
+            scanned: Allowances::new(pace::SCANS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
             cut_off: OnceLock::new(),
@@ -143,6 +149,13 @@ impl Gateway {
             }
             Asks::Config(group) => self.configuration(id, &group).await,
             Asks::Content(digest) => self.content(id, &digest).await,
+            Asks::Packages => {
+                let now = self.context.clock.now();
+                if !self.scanned.take(number, now) {
+                    return Err(slow_down("this agent asks for scans too often"));
+                }
+                self.scans.scan(id, &self.record(id).await?, payload, now).await
+            }
             Asks::Findings(what) => {
                 if !self.finders.take(number, self.context.clock.now()) {
                     return Err(slow_down("this agent reports findings too often"));
