@@ -7,7 +7,7 @@ use muster_agent::agent::{self, Settings, TokenSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::sca;
+use super::{sca, vulnerabilities};
 use crate::ask::{ask, control};
 use crate::exit::Exit;
 use crate::output::{Output, fields, print, print_json, say, short, table, text};
@@ -40,6 +40,11 @@ pub(crate) enum Agent {
         /// Only this policy, as its group calls it
         #[arg(long, value_name = "NAME")]
         policy: Option<String>,
+    },
+    /// Show which vulnerabilities its packages have, the worst first
+    Vulnerabilities {
+        /// The agent's id
+        id: String,
     },
 }
 
@@ -102,6 +107,10 @@ pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> 
             let question = json!({ "agent": id, "of": "sca" });
             let answer = ask(&control().await?, "agent.findings", &question).await?;
             sca::show(output, &answer, policy.as_deref())?;
+        }
+        Agent::Vulnerabilities { id } => {
+            let question = json!({ "agent": id, "of": "vulnerabilities" });
+            vulnerabilities::show(output, &ask(&control().await?, "agent.findings", &question).await?)?;
         }
         Agent::Show { id } => show(output, &ask(&control().await?, "agent.get", &json!({ "agent": id })).await?)?,
     }
