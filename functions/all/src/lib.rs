@@ -26,6 +26,8 @@ const fn entry<F: Function>() -> Entry {
 
 /// All functions, in the order of their names.
 pub const ALL: &[Entry] = &[
+    entry::<active_response_configuration::ActiveResponseConfiguration>(),
+    entry::<active_response_execution::ActiveResponseExecution>(),
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
     entry::<agent_package::AgentPackage>(),

@@ -41,6 +41,8 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("active-response-execution"),
+        task_type("active-response-configuration"),
         task_type("ruleset-update"),
         task_type("cve-content"),
         task_type("vulnerability-rescan"),
