@@ -18,7 +18,6 @@ pub(super) const STREAMS: &[&str] = &[
     include_str!("../../../../nats/buckets/KV_rbac.json"),
     include_str!("../../../../nats/buckets/KV_rulesets.json"),
     include_str!("../../../../nats/buckets/KV_cve.json"),
-    include_str!("../../../../nats/buckets/KV_findings.json"),
     include_str!("../../../../nats/buckets/KV_active-response.json"),
     include_str!("../../../../nats/buckets/KV_sca.json"),
     include_str!("../../../../nats/buckets/KV_reported.json"),
