@@ -62,6 +62,7 @@ impl System {
             ("TASKS", "server-configuration"),
             ("TASKS", "rbac-change"),
             ("TASKS", "agent-package"),
+            ("TASKS", "agent-upgrade"),
             ("TASKS", "ruleset-update"),
             ("TASKS", "active-response-configuration"),
             ("TASKS", "active-response-execution"),

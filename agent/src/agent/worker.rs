@@ -16,12 +16,21 @@ use crate::jobs::{Jobs, Said};
 use crate::link::ask;
 use crate::modules::active_response::ActiveResponses;
 use crate::modules::sca::{Sca, Wanted};
-use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
+use crate::rules::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
+use crate::upgrade::{Gateway, Upgrades};
 
 /// What this agent can carry out.
 pub const ABILITIES: Abilities = Abilities {
-    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE],
+    lanes: &[
+        Lane::GROUPS,
+        Lane::CONFIG,
+        Lane::NAME,
+        Lane::VERSION,
+        Lane::SCA,
+        Lane::SCA_CONTENT,
+        Lane::ACTIVE_RESPONSE,
+    ],
     actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
 };
 /// The edge command that tells an agent that it was deleted.
@@ -42,12 +51,28 @@ pub struct Worker {
     pub enrolment: Enrolment,
     /// Whether contents that are in force are missing on disk.
     pub short: bool,
+    /// What changes the agent's program; none when nobody would start another one.
+    pub upgrades: Option<Upgrades>,
 }
 
 impl Worker {
     /// The subject `agent.<id>.<what>`.
     pub fn subject(&self, what: &str) -> String {
         format!("agent.{}.{what}", self.enrolment.id)
+    }
+
+    /// The hello was answered: a version that was tried has proven itself. To be called before what the answer says is done.
+    ///
+    /// # Errors
+    /// When that cannot be written: the agent must not go on.
+    pub fn greeted(&mut self) -> anyhow::Result<()> {
+        if let Some(upgrades) = &self.upgrades
+            && let Some((single, done)) = upgrades.greeted()?
+        {
+            self.core.done(single, done)?;
+            upgrades.told()?;
+        }
+        Ok(())
     }
 
     /// Carries out a hand-over. True when the agent must sync soon.
@@ -159,9 +184,26 @@ impl Worker {
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
             Lane::SCA | Lane::SCA_CONTENT | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
+            Lane::VERSION => match self.upgrade(&single) {
+                Ok(()) => return Ok(false),
+                Err(why) => Err(why),
+            },
             kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
         };
         self.done(single, done).await
+    }
+
+    /// Begins to bring the agent to another version.
+    fn upgrade(&mut self, single: &Single) -> Result<(), Outcome> {
+        let Some(upgrades) = &self.upgrades else {
+            let why = "no supervisor would start another version; run this agent with the program muster-agent";
+            return Err(outcome(NOT_APPLIED, why));
+        };
+        let body = single.entry.digest.as_ref().and_then(|digest| self.configurator.contents().get(digest));
+        let body = body.ok_or_else(|| outcome(INVALID, "the lane names no upgrade"))?;
+        let source = Gateway { client: self.client.clone(), subject: self.subject("package") };
+        self.jobs.lane(single.clone(), upgrades.put(single.clone(), body, source));
+        Ok(())
     }
 
     /// Says what came of a lane.

@@ -34,7 +34,7 @@ use crate::rules::{Abilities, About, Core, Memory, State};
 /// Virtual agents take every command: they have nothing to carry out.
 const ABILITIES: Abilities = Abilities {
     lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE, Lane::RESCAN],
-    actions: &["run-active-response"],
+    actions: &["disconnect", "run-active-response"],
 };
 
 /// A running fleet. It ends when the token that it was started with is cancelled.

@@ -83,8 +83,11 @@ async fn run(options: Run, url: Option<String>) -> anyhow::Result<()> {
         token: options.token,
         name: options.name,
         labels: options.labels.into_iter().collect(),
+        version: muster_agent::VERSION.into(),
+        // Upgrades are for the program muster-agent, which starts another version of itself.
+        supervised: false,
     };
-    agent::run(settings, shutdown).await
+    agent::run(settings, shutdown).await.map(drop)
 }
 
 pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> anyhow::Result<Exit> {

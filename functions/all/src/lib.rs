@@ -31,6 +31,7 @@ pub const ALL: &[Entry] = &[
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
     entry::<agent_package::AgentPackage>(),
+    entry::<agent_upgrade::AgentUpgrade>(),
     entry::<group_assignment::GroupAssignment>(),
     entry::<group_configuration::GroupConfiguration>(),
     entry::<rbac_change::RbacChange>(),

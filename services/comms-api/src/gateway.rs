@@ -11,7 +11,7 @@ use muster_broker::{Fault, Link, encode};
 use muster_core::desired::catch_up;
 use muster_core::fleet::Fleet;
 use muster_core::lane::Lane;
-use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Sync};
+use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Report, Sync};
 use muster_core::problem::{Problem, Refusal};
 use muster_core::record::{Agent, Entry, agent_number};
 use muster_core::sca::Manifest;
@@ -25,8 +25,10 @@ use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
 use crate::identity::CutOff;
 use crate::pace::{self, Allowances};
+use crate::packages::{Nodes, Packages};
+use crate::proven::proven;
 use crate::records::Records;
-use crate::refusal::{self, unavailable, unknown_agent};
+use crate::refusal::{self, slow_down, unavailable, unknown_agent};
 use crate::report::{self, document};
 use crate::request::{Asks, Request};
 use crate::results::Results;
@@ -54,9 +56,12 @@ pub struct Gateway {
     floor: Floor,
     allowances: Allowances<u32>,
     finders: Allowances<u32>,
+    parts: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
+    packages: Packages,
     cut_off: OnceLock<CutOff>,
+    nodes: OnceLock<Arc<dyn Nodes>>,
 }
 
 impl Gateway {
@@ -74,15 +79,28 @@ impl Gateway {
             floor: Floor::default(),
             allowances: Allowances::new(pace::AGENT),
             finders: Allowances::new(pace::FINDINGS),
+            parts: Allowances::new(pace::PARTS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
+            packages: Packages::new(),
             cut_off: OnceLock::new(),
+            nodes: OnceLock::new(),
         }
     }
 
     /// Lets it cut deleted agents off.
     pub(crate) fn cuts_off(&self, cut_off: CutOff) {
         let _ = self.cut_off.set(cut_off);
+    }
+
+    /// Lets it hand out parts of packages, which it has from the server nodes.
+    pub fn has_packages_from(&self, nodes: Arc<dyn Nodes>) {
+        let _ = self.nodes.set(nodes);
+    }
+
+    /// The agents' records.
+    pub(crate) const fn records(&self) -> &Records {
+        &self.records
     }
 
     /// What cuts deleted agents off.
@@ -99,12 +117,23 @@ impl Gateway {
     }
 
     /// The answer to a request: what was asked for, or a refusal.
-    pub async fn answer(&self, request: Request, payload: &[u8]) -> Bytes {
-        let answer = match request {
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn answer(&self, request: Request, payload: &[u8]) -> Result<Bytes, Refusal> {
+        match request {
             Request::Enrol { nkey } => self.enrol(&nkey, payload).await,
             Request::Agent { id, asks } => self.agent(&id, asks, payload).await,
-        };
-        answer.unwrap_or_else(refusal::encode)
+        }
+    }
+
+    /// Stores an agent's report, and gives the tasks whose results are stored.
+    ///
+    /// # Errors
+    /// When it is not known that all are stored: the agent reports again.
+    pub async fn take_in(&self, id: &str, number: u32, report: Report) -> Result<Vec<String>, Fault> {
+        let report = proven(self, id, report).await?;
+        self.results.store(id, number, report).await
     }
 
     async fn enrol(&self, nkey: &str, payload: &[u8]) -> Result<Bytes, Refusal> {
@@ -118,7 +147,8 @@ impl Gateway {
 
     async fn agent(&self, id: &str, asks: Asks, payload: &[u8]) -> Result<Bytes, Refusal> {
         let number = agent_number(id).ok_or_else(|| unknown_agent(id))?;
-        if !self.allowances.take(number, self.context.clock.now()) {
+        let allowances = if asks == Asks::Package { &self.parts } else { &self.allowances };
+        if !allowances.take(number, self.context.clock.now()) {
             return Err(slow_down("this agent asks too often"));
         }
         match asks {
@@ -138,7 +168,7 @@ impl Gateway {
             }
             Asks::Result => {
                 let report = report::read(payload)?;
-                let confirmed = self.results.store(id, number, report).await.map_err(unavailable)?;
+                let confirmed = self.take_in(id, number, report).await.map_err(unavailable)?;
                 encode(&Confirmed { confirmed }).map_err(unavailable)
             }
             Asks::Config(group) => self.configuration(id, &group).await,
@@ -150,6 +180,13 @@ impl Gateway {
                 self.record(id).await?;
                 findings::store(&self.context.bus, id, what, payload).await
             }
+            Asks::Package => match self.nodes.get() {
+                Some(nodes) => {
+                    let agent = self.record(id).await?;
+                    self.packages.part(nodes.as_ref(), &self.bodies, number, &agent, payload).await
+                }
+                None => Err(refusal::whole("unavailable", "this gateway has no way to the server nodes")),
+            },
         }
     }
 
@@ -229,10 +266,6 @@ impl Gateway {
 
 fn not_yours() -> Refusal {
     vec![Problem::new("not-yours", "", "your desired state names no such content").hint("sync")]
-}
-
-fn slow_down(why: &str) -> Refusal {
-    vec![Problem::new("slow-down", "", why).hint("wait a few seconds and ask again")]
 }
 
 /// Between three and five quarters of the interval, in seconds, so that agents that came together do not stay together.

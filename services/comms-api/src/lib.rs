@@ -17,6 +17,8 @@ mod heard;
 mod identity;
 mod mailbox;
 mod pace;
+mod packages;
+mod proven;
 mod recent;
 mod records;
 mod refusal;
@@ -40,6 +42,7 @@ use crate::identity::{CutOff, Identity};
 
 pub use deliver::{Source, deliver};
 pub use gateway::{Gateway, Settings};
+pub use packages::Nodes;
 pub use request::{Asks, Request};
 pub use serve::serve;
 
@@ -66,6 +69,7 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
 
     let cut_off = CutOff::start(kicker, shell.context.clock.clone(), shell.shutdown.clone());
     gateway.cuts_off(cut_off.clone());
+    gateway.has_packages_from(Arc::new(shell.client.clone()));
 
     // Ready when all four are bound; one that binds again later changes nothing.
     let bound = AtomicU8::new(0);

@@ -35,10 +35,12 @@ pub enum Asks {
     Content(String),
     /// `findings.<what>`: it asks nothing, and reports what a module has found.
     Findings(Finding),
+    /// `package`.
+    Package,
 }
 
 /// The subjects on which a gateway answers.
-pub const SUBJECTS: [&str; 7] = [
+pub const SUBJECTS: [&str; 8] = [
     "enrol.*",
     "agent.*.hello",
     "agent.*.sync",
@@ -46,6 +48,7 @@ pub const SUBJECTS: [&str; 7] = [
     "agent.*.config.*",
     "agent.*.content.*",
     "agent.*.findings.*",
+    "agent.*.package",
 ];
 
 impl Request {
@@ -65,6 +68,7 @@ impl Request {
             ["agent", id, "hello"] => (id, Asks::Hello),
             ["agent", id, "sync"] => (id, Asks::Sync),
             ["agent", id, "result"] => (id, Asks::Result),
+            ["agent", id, "package"] => (id, Asks::Package),
             ["agent", id, "config", group] => (id, Asks::Config(unescape(group)?)),
             ["agent", id, "content", digest] => (id, Asks::Content(digest.to_owned())),
             ["agent", id, "findings", what] => (id, Asks::Findings(what.parse().ok()?)),
@@ -87,6 +91,7 @@ mod tests {
         assert_eq!(Request::of("agent.007.content.ab"), agent(Asks::Content("ab".into())));
         assert_eq!(Request::of("agent.007.findings.sca"), agent(Asks::Findings(Finding::Sca)));
         assert_eq!((Request::of("agent.007.findings.x"), Request::of("agent.007.findings")), (None, None));
+        assert_eq!(Request::of("agent.007.package"), agent(Asks::Package));
         assert_eq!(Request::of("enrol.UX"), Some(Request::Enrol { nkey: "UX".into() }));
         assert_eq!((Request::of("agent.007.rx.g.1"), Request::of("agent.hello"), Request::of("")), (None, None, None));
     }

@@ -10,16 +10,14 @@ use async_nats::jetstream::object_store::GetErrorKind;
 use async_nats::{Client, HeaderMap, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
-use minisign_verify::{PublicKey, Signature};
 use muster_agent::rules::outcome::{INVALID, NOT_APPLIED, outcome};
+use muster_agent::signature::{Check, KEYS, Keys, signature};
 use muster_core::message::Outcome;
-use muster_core::names::hex;
-use muster_core::package::{Chunk, MAX_CHUNK, Package};
+use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Package};
 use muster_core::settings::Settings;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -27,8 +25,6 @@ use crate::guard::NODES;
 
 /// The object store.
 const STORE: &str = "packages";
-/// The variable with the public keys that packages are signed with: minisign's, in Base64, separated by commas.
-const KEYS: &str = "MUSTER_PACKAGE_KEYS";
 /// Before the object store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -114,13 +110,13 @@ async fn fetch(
     if metadata(&whole).await.is_ok_and(|found| found.len() == package.size) {
         return Ok(Ok(()));
     }
-    let keys = match keys() {
+    let keys = match Keys::parse(&std::env::var(KEYS).unwrap_or_default()) {
         Ok(keys) => keys,
-        Err(why) => return refused(why),
+        Err(why) => return refused(format!("{KEYS}: {why}")),
     };
-    let signature = match Signature::decode(&package.signature) {
+    let signature = match signature(package) {
         Ok(signature) => signature,
-        Err(error) => return refused(format!("the signature is none: {error}")),
+        Err(why) => return refused(why),
     };
     let store = jetstream::new(client.clone()).get_object_store(STORE).await?;
     let mut object = match store.get(&package.name).await {
@@ -136,41 +132,31 @@ async fn fetch(
     create_dir_all(directory).await?;
     let part = directory.join(format!("{}.part", package.sha256));
     let mut file = File::create(&part).await?;
-    let mut sha256 = Sha256::new();
-    let mut verifiers: Vec<_> = keys.iter().filter_map(|key| key.verify_stream(&signature).ok()).collect();
+    let mut check = Check::new(&keys, package, &signature);
     let mut buffer = Vec::new();
-    loop {
-        // Looked at for each part, so that a new revision counts at once.
-        let size = settings.borrow().chunk_size;
-        buffer.clear();
-        if (&mut object).take(size).read_to_end(&mut buffer).await? == 0 {
-            break;
-        }
-        sha256.update(&buffer);
-        verifiers.iter_mut().for_each(|verifier| verifier.update(&buffer));
+    while next(&mut object, settings, &mut buffer).await? {
+        check.update(&buffer);
         file.write_all(&buffer).await?;
     }
     file.sync_all().await?;
-    let found = hex(&sha256.finalize());
-    if found != package.sha256 {
+    if let Err(why) = check.finish() {
         remove_file(&part).await?;
-        return refused(format!("its SHA-256 is {found}"));
-    }
-    if !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
-        remove_file(&part).await?;
-        return refused("no key that this node trusts has signed it".into());
+        return refused(why);
     }
     rename(&part, &whole).await?;
     Ok(Ok(()))
 }
 
-/// The public keys that packages are signed with.
-fn keys() -> Result<Vec<PublicKey>, String> {
-    let text = std::env::var(KEYS).unwrap_or_default();
-    let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-    let keys: Vec<PublicKey> =
-        keys.map(|key| PublicKey::from_base64(key).map_err(|e| format!("{KEYS}: {e}"))).collect::<Result<_, _>>()?;
-    if keys.is_empty() { Err(format!("this node trusts no key; set {KEYS}")) } else { Ok(keys) }
+/// Reads the next part of a package that is fetched; false behind its end. How large it is, is looked at each time, so
+/// that a new revision of the configuration counts in the middle of a download.
+async fn next(
+    object: &mut (impl AsyncRead + Unpin),
+    settings: &watch::Receiver<Settings>,
+    part: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    let size = settings.borrow().chunk_size;
+    part.clear();
+    Ok(object.take(size).read_to_end(part).await? > 0)
 }
 
 async fn serve(
@@ -186,7 +172,7 @@ async fn serve(
             Ok(bytes) => client.publish(reply, bytes).await,
             Err(why) => {
                 let mut headers = HeaderMap::new();
-                headers.insert("Nats-Service-Error-Code", "400");
+                headers.insert(ERROR_CODE, "400");
                 headers.insert("Nats-Service-Error", why.as_str());
                 client.publish_with_headers(reply, headers, Bytes::new()).await
             }
@@ -211,4 +197,29 @@ async fn read(file: &Path, question: &[u8], most: u64) -> Result<Bytes, String> 
         ErrorKind::NotFound => "this node does not hold it any more".to_owned(),
         _ => error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::configuration::Configuration;
+
+    #[tokio::test]
+    async fn a_download_in_progress_changes_the_size_of_its_parts() {
+        let configuration = Configuration::start();
+        let settings = configuration.watch();
+        let package: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+        let (mut object, mut part) = (package.as_slice(), Vec::new());
+        let (mut sizes, mut fetched) = (Vec::new(), Vec::new());
+        while next(&mut object, &settings, &mut part).await.unwrap() {
+            sizes.push(part.len());
+            fetched.extend_from_slice(&part);
+            if sizes.len() == 2 {
+                configuration.put("packages:\n  chunk_size: 400KB\n").unwrap();
+            }
+        }
+        assert_eq!(sizes, [256_000, 256_000, 400_000, 88_000]);
+        assert_eq!(fetched, package);
+    }
 }

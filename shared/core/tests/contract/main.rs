@@ -13,7 +13,7 @@ use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
-use muster_core::package::{Package, Upgrade};
+use muster_core::package::{Chunk, MAX_CHUNK, Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
 use muster_core::sca::{self, Manifest};
 use muster_core::schema::Schema;
@@ -55,6 +55,7 @@ fn rows() -> Vec<Row> {
         row::<Package>("package", vec![full::package()]),
         row::<Manifest>("sca-manifest", vec![full::manifest()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
+        row::<Chunk>("chunk", vec![Chunk { sha256: names::digest(b"x"), offset: u64::MAX, length: MAX_CHUNK }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
         row::<Enrol>("enrol", vec![full::enrol()]),
@@ -101,6 +102,7 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("types", "/$defs/digests/maxProperties", record::MAX_DIGESTS),
     ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
     ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
+    ("chunk", "/properties/length/maximum", MAX_CHUNK as usize),
 ];
 
 fn row<T: Serialize + DeserializeOwned>(schema: &'static str, full: Vec<T>) -> Row {
