@@ -29,6 +29,9 @@ struct Arguments {
     /// A label of its own; may be given several times
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// The root of the system whose packages it lists; in a container, where the host's is mounted
+    #[arg(long, value_name = "DIR", env = "MUSTER_INVENTORY_ROOT", default_value = "/")]
+    inventory_root: PathBuf,
     #[command(flatten)]
     token: TokenSource,
 }
@@ -77,6 +80,7 @@ fn agent(arguments: Arguments, version: &str) -> anyhow::Result<u8> {
         token: arguments.token,
         name: arguments.name,
         labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        inventory: arguments.inventory_root,
         version: version.to_owned(),
         supervised: true,
     };

@@ -66,6 +66,8 @@ impl System {
             ("TASKS", "ruleset-update"),
             ("TASKS", "active-response-configuration"),
             ("TASKS", "active-response-execution"),
+            ("TASKS", "cve-content"),
+            ("TASKS", "vulnerability-rescan"),
             ("TASKS", "sca-content"),
             ("TASKS", "sca-policy"),
             ("TASKS", "task-manager"),

@@ -25,6 +25,7 @@ use crate::jobs::Jobs;
 use crate::link::{Access, Secret};
 use crate::modules::active_response::ActiveResponses;
 use crate::modules::sca::{Sca, Surroundings, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
 use crate::rules::{About, Core};
 use crate::upgrade::Upgrades;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub version: String,
     /// Whether a supervisor started it, which can start another version: without one it refuses upgrades.
     pub supervised: bool,
+    /// The root of the system whose packages it lists: `/`, or where a container has its host's.
+    pub inventory: PathBuf,
 }
 
 /// Why an agent has ended.
@@ -118,8 +121,22 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let subject = format!("agent.{}.findings.{}", enrolment.id, Finding::Sca.name());
     let surroundings = Surroundings { commands: local.sca.remote_commands, client: client.clone(), subject };
     let sca = Sca::start(root.path(), surroundings, Wanted::of(configurator.modules()));
-    let worker =
-        Worker { core, configurator, responses, sca, upgrades, jobs, client, root, identity, enrolment, short };
+    let subject = format!("agent.{}.packages", enrolment.id);
+    let vulnerabilities = Vulnerabilities::of(&settings.inventory, client.clone(), subject);
+    let worker = Worker {
+        core,
+        configurator,
+        responses,
+        sca,
+        vulnerabilities,
+        upgrades,
+        jobs,
+        client,
+        root,
+        identity,
+        enrolment,
+        short,
+    };
     Session::new(worker, about, connected).run(stop).await
 }
 

@@ -16,6 +16,7 @@ use crate::jobs::{Jobs, Said};
 use crate::link::ask;
 use crate::modules::active_response::ActiveResponses;
 use crate::modules::sca::{Sca, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
 use crate::rules::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 use crate::upgrade::{Gateway, Upgrades};
@@ -30,6 +31,7 @@ pub const ABILITIES: Abilities = Abilities {
         Lane::SCA,
         Lane::SCA_CONTENT,
         Lane::ACTIVE_RESPONSE,
+        Lane::RESCAN,
     ],
     actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
 };
@@ -44,6 +46,7 @@ pub struct Worker {
     pub configurator: Configurator,
     pub responses: ActiveResponses,
     pub sca: Sca,
+    pub vulnerabilities: Vulnerabilities,
     pub jobs: Jobs,
     pub client: Client,
     pub root: Root,
@@ -183,6 +186,11 @@ impl Worker {
         }
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
+            Lane::RESCAN => {
+                let scanning = self.vulnerabilities.scan(&single);
+                self.jobs.lane(single, scanning);
+                return Ok(false);
+            }
             Lane::SCA | Lane::SCA_CONTENT | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
             Lane::VERSION => match self.upgrade(&single) {
                 Ok(()) => return Ok(false),

@@ -4,6 +4,7 @@ pub mod active_response;
 pub mod logcollector;
 pub mod sca;
 mod shelf;
+pub mod vulnerabilities;
 
 use std::collections::BTreeMap;
 use std::path::Path;

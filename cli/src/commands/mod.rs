@@ -14,4 +14,5 @@ pub(crate) mod summary;
 pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod up;
+mod vulnerabilities;
 pub(crate) mod why;

@@ -32,6 +32,7 @@ pub const ALL: &[Entry] = &[
     entry::<agent_name::AgentName>(),
     entry::<agent_package::AgentPackage>(),
     entry::<agent_upgrade::AgentUpgrade>(),
+    entry::<cve_content::CveContent>(),
     entry::<group_assignment::GroupAssignment>(),
     entry::<group_configuration::GroupConfiguration>(),
     entry::<rbac_change::RbacChange>(),
@@ -39,4 +40,5 @@ pub const ALL: &[Entry] = &[
     entry::<sca_content::ScaContent>(),
     entry::<sca_policy::ScaPolicy>(),
     entry::<server_configuration::ServerConfiguration>(),
+    entry::<vulnerability_rescan::VulnerabilityRescan>(),
 ];

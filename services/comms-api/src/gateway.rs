@@ -24,14 +24,16 @@ use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
 use crate::identity::CutOff;
+use crate::nodes::Nodes;
 use crate::pace::{self, Allowances};
-use crate::packages::{Nodes, Packages};
+use crate::packages::Packages;
 use crate::proven::proven;
 use crate::records::Records;
 use crate::refusal::{self, slow_down, unavailable, unknown_agent};
 use crate::report::{self, document};
 use crate::request::{Asks, Request};
 use crate::results::Results;
+use crate::scan::Scans;
 use crate::{findings, hand_over, mailbox};
 
 /// What an operator can set.
@@ -49,6 +51,7 @@ pub struct Gateway {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) bodies: Bodies,
     pub(crate) results: Results,
+    scans: Scans,
     settings: Settings,
     records: Records,
     enrolments: Enrolments,
@@ -57,21 +60,23 @@ pub struct Gateway {
     allowances: Allowances<u32>,
     finders: Allowances<u32>,
     parts: Allowances<u32>,
+    scanned: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
     packages: Packages,
     cut_off: OnceLock<CutOff>,
-    nodes: OnceLock<Arc<dyn Nodes>>,
+    nodes: Arc<dyn Nodes>,
 }
 
 impl Gateway {
     /// A gateway that answers and stores; [`crate::deliver`] makes it hand over.
-    pub fn start(context: &Context, link: Arc<dyn Link>, settings: Settings) -> Self {
+    pub fn start(context: &Context, link: Arc<dyn Link>, nodes: Arc<dyn Nodes>, settings: Settings) -> Self {
         Self {
             context: context.clone(),
             link,
             bodies: Bodies::new(&context.bus),
             results: Results::start(context),
+            scans: Scans::new(&context.bus, nodes.clone()),
             settings,
             records: Records::start(context),
             enrolments: Enrolments::start(context, settings.epoch),
@@ -80,22 +85,18 @@ impl Gateway {
             allowances: Allowances::new(pace::AGENT),
             finders: Allowances::new(pace::FINDINGS),
             parts: Allowances::new(pace::PARTS),
+            scanned: Allowances::new(pace::SCANS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
             packages: Packages::new(),
             cut_off: OnceLock::new(),
-            nodes: OnceLock::new(),
+            nodes,
         }
     }
 
     /// Lets it cut deleted agents off.
     pub(crate) fn cuts_off(&self, cut_off: CutOff) {
         let _ = self.cut_off.set(cut_off);
-    }
-
-    /// Lets it hand out parts of packages, which it has from the server nodes.
-    pub fn has_packages_from(&self, nodes: Arc<dyn Nodes>) {
-        let _ = self.nodes.set(nodes);
     }
 
     /// The agents' records.
@@ -173,6 +174,13 @@ impl Gateway {
             }
             Asks::Config(group) => self.configuration(id, &group).await,
             Asks::Content(digest) => self.content(id, &digest).await,
+            Asks::Packages => {
+                let now = self.context.clock.now();
+                if !self.scanned.take(number, now) {
+                    return Err(slow_down("this agent asks for scans too often"));
+                }
+                self.scans.scan(id, &self.record(id).await?, payload, now).await
+            }
             Asks::Findings(what) => {
                 if !self.finders.take(number, self.context.clock.now()) {
                     return Err(slow_down("this agent reports findings too often"));
@@ -180,13 +188,10 @@ impl Gateway {
                 self.record(id).await?;
                 findings::store(&self.context.bus, id, what, payload).await
             }
-            Asks::Package => match self.nodes.get() {
-                Some(nodes) => {
-                    let agent = self.record(id).await?;
-                    self.packages.part(nodes.as_ref(), &self.bodies, number, &agent, payload).await
-                }
-                None => Err(refusal::whole("unavailable", "this gateway has no way to the server nodes")),
-            },
+            Asks::Package => {
+                let agent = self.record(id).await?;
+                self.packages.part(self.nodes.as_ref(), &self.bodies, number, &agent, payload).await
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod hand_over;
 mod heard;
 mod identity;
 mod mailbox;
+mod nodes;
 mod pace;
 mod packages;
 mod proven;
@@ -26,6 +27,7 @@ mod reply;
 mod report;
 mod request;
 mod results;
+mod scan;
 mod serve;
 mod stops;
 
@@ -42,7 +44,7 @@ use crate::identity::{CutOff, Identity};
 
 pub use deliver::{Source, deliver};
 pub use gateway::{Gateway, Settings};
-pub use packages::Nodes;
+pub use nodes::{NatsNodes, Nodes};
 pub use request::{Asks, Request};
 pub use serve::serve;
 
@@ -64,12 +66,12 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let callout = connect(&shell.connection.as_user(Key::Gateway)?).await?;
     let kicker = connect(&shell.connection.as_user(Key::Kicker)?).await?;
     let link = Arc::new(NatsLink::new(push.clone()).await?);
-    let gateway = Arc::new(Gateway::start(&shell.context, link, settings));
+    let nodes = Arc::new(NatsNodes(shell.client.clone()));
+    let gateway = Arc::new(Gateway::start(&shell.context, link, nodes, settings));
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
     let cut_off = CutOff::start(kicker, shell.context.clock.clone(), shell.shutdown.clone());
     gateway.cuts_off(cut_off.clone());
-    gateway.has_packages_from(Arc::new(shell.client.clone()));
 
     // Ready when all four are bound; one that binds again later changes nothing.
     let bound = AtomicU8::new(0);

@@ -2,57 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use async_nats::Client;
-use async_nats::client::RequestErrorKind;
-use async_trait::async_trait;
 use bytes::Bytes;
 use muster_core::lane::Lane;
 use muster_core::names::is_digest;
-use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Upgrade};
+use muster_core::package::{Chunk, MAX_CHUNK, Upgrade};
 use muster_core::problem::{Problem, Refusal};
 use muster_core::record::{Agent, Entry};
 use tokio::sync::Semaphore;
 
 use crate::bodies::Bodies;
+use crate::nodes::Nodes;
 use crate::refusal::{slow_down, unavailable};
 use crate::report::document;
 
-/// How long a node may take for a part: less than an agent waits.
-const ANSWER: Duration = Duration::from_secs(5);
 /// So many parts are under way at once for one agent.
 const OF_ONE: usize = 4;
 /// And for all of them: each holds its bytes in memory.
 const OF_ALL: usize = 32;
-
-/// The way to the server nodes.
-#[async_trait]
-pub trait Nodes: Send + Sync {
-    /// Asks a node that holds the package.
-    ///
-    /// # Errors
-    /// Why it has no bytes.
-    async fn part(&self, chunk: &Chunk) -> Result<Bytes, Refusal>;
-}
-
-#[async_trait]
-impl Nodes for Client {
-    async fn part(&self, chunk: &Chunk) -> Result<Bytes, Refusal> {
-        let question = serde_json::to_vec(chunk).map_err(|error| gone(error.to_string()))?;
-        let request = async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER));
-        match self.send_request(format!("node.package.{}", chunk.sha256), request).await {
-            Ok(answer) => match answer.headers.as_ref().and_then(|headers| headers.get(ERROR_CODE)) {
-                Some(_) => Err(gone("the node has refused it".into())),
-                None => Ok(answer.payload),
-            },
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                Err(gone(format!("no server node holds the package {}", chunk.sha256)))
-            }
-            Err(error) => Err(gone(error.to_string())),
-        }
-    }
-}
 
 /// Hands parts of packages to agents, a few at a time.
 pub struct Packages {
@@ -87,7 +54,7 @@ impl Packages {
         }
         // The semaphore is never closed.
         let _room = self.of_all.acquire().await.map_err(|error| gone(error.to_string()))?;
-        let part = nodes.part(&chunk).await?;
+        let part = nodes.part(&chunk).await.map_err(unavailable)?;
         match part.len() as u64 {
             more if more > chunk.length => Err(gone(format!("{more} bytes, where {} were asked for", chunk.length))),
             _ => Ok(part),

@@ -33,6 +33,8 @@ pub enum Asks {
     Config(String),
     /// `content.<digest>`.
     Content(String),
+    /// `packages`: to be matched with the vulnerabilities that the server nodes know.
+    Packages,
     /// `findings.<what>`: it asks nothing, and reports what a module has found.
     Findings(Finding),
     /// `package`.
@@ -40,7 +42,7 @@ pub enum Asks {
 }
 
 /// The subjects on which a gateway answers.
-pub const SUBJECTS: [&str; 8] = [
+pub const SUBJECTS: [&str; 9] = [
     "enrol.*",
     "agent.*.hello",
     "agent.*.sync",
@@ -49,6 +51,7 @@ pub const SUBJECTS: [&str; 8] = [
     "agent.*.content.*",
     "agent.*.findings.*",
     "agent.*.package",
+    "agent.*.packages",
 ];
 
 impl Request {
@@ -71,6 +74,7 @@ impl Request {
             ["agent", id, "package"] => (id, Asks::Package),
             ["agent", id, "config", group] => (id, Asks::Config(unescape(group)?)),
             ["agent", id, "content", digest] => (id, Asks::Content(digest.to_owned())),
+            ["agent", id, "packages"] => (id, Asks::Packages),
             ["agent", id, "findings", what] => (id, Asks::Findings(what.parse().ok()?)),
             _ => return None,
         };
@@ -89,6 +93,7 @@ mod tests {
         assert_eq!(Request::of("agent.007.config.web=2eeu"), agent(Asks::Config("web.eu".into())));
         assert_eq!(Request::of("agent.007.config.web=zz"), None);
         assert_eq!(Request::of("agent.007.content.ab"), agent(Asks::Content("ab".into())));
+        assert_eq!(Request::of("agent.007.packages"), agent(Asks::Packages));
         assert_eq!(Request::of("agent.007.findings.sca"), agent(Asks::Findings(Finding::Sca)));
         assert_eq!((Request::of("agent.007.findings.x"), Request::of("agent.007.findings")), (None, None));
         assert_eq!(Request::of("agent.007.package"), agent(Asks::Package));

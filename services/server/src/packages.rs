@@ -6,8 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::GetErrorKind;
-use async_nats::{Client, HeaderMap, jetstream};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures::StreamExt;
 use muster_agent::rules::outcome::{INVALID, NOT_APPLIED, outcome};
@@ -17,11 +16,12 @@ use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Package};
 use muster_core::settings::Settings;
 use serde_json::{Value, json};
 use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::guard::NODES;
+use crate::objects::{self, Object};
 
 /// The object store.
 const STORE: &str = "packages";
@@ -118,45 +118,17 @@ async fn fetch(
         Ok(signature) => signature,
         Err(why) => return refused(why),
     };
-    let store = jetstream::new(client.clone()).get_object_store(STORE).await?;
-    let mut object = match store.get(&package.name).await {
-        Ok(object) => object,
-        Err(error) if error.kind() == GetErrorKind::NotFound => {
-            return refused(format!("the object store {STORE} holds no '{}'", package.name));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if object.info.size as u64 != package.size {
-        return refused(format!("it has {} bytes, not {}", object.info.size, package.size));
-    }
     create_dir_all(directory).await?;
     let part = directory.join(format!("{}.part", package.sha256));
-    let mut file = File::create(&part).await?;
     let mut check = Check::new(&keys, package, &signature);
-    let mut buffer = Vec::new();
-    while next(&mut object, settings, &mut buffer).await? {
-        check.update(&buffer);
-        file.write_all(&buffer).await?;
-    }
-    file.sync_all().await?;
-    if let Err(why) = check.finish() {
-        remove_file(&part).await?;
+    let object = Object { store: STORE, name: &package.name, size: package.size, sha256: &package.sha256 };
+    let fetched = objects::fetch(client, &object, &part, settings, |bytes| check.update(bytes)).await?;
+    if let Err(why) = fetched.and_then(|()| check.finish()) {
+        let _ = remove_file(&part).await;
         return refused(why);
     }
     rename(&part, &whole).await?;
     Ok(Ok(()))
-}
-
-/// Reads the next part of a package that is fetched; false behind its end. How large it is, is looked at each time, so
-/// that a new revision of the configuration counts in the middle of a download.
-async fn next(
-    object: &mut (impl AsyncRead + Unpin),
-    settings: &watch::Receiver<Settings>,
-    part: &mut Vec<u8>,
-) -> std::io::Result<bool> {
-    let size = settings.borrow().chunk_size;
-    part.clear();
-    Ok(object.take(size).read_to_end(part).await? > 0)
 }
 
 async fn serve(
@@ -197,29 +169,4 @@ async fn read(file: &Path, question: &[u8], most: u64) -> Result<Bytes, String> 
         ErrorKind::NotFound => "this node does not hold it any more".to_owned(),
         _ => error.to_string(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::configuration::Configuration;
-
-    #[tokio::test]
-    async fn a_download_in_progress_changes_the_size_of_its_parts() {
-        let configuration = Configuration::start();
-        let settings = configuration.watch();
-        let package: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
-        let (mut object, mut part) = (package.as_slice(), Vec::new());
-        let (mut sizes, mut fetched) = (Vec::new(), Vec::new());
-        while next(&mut object, &settings, &mut part).await.unwrap() {
-            sizes.push(part.len());
-            fetched.extend_from_slice(&part);
-            if sizes.len() == 2 {
-                configuration.put("packages:\n  chunk_size: 400KB\n").unwrap();
-            }
-        }
-        assert_eq!(sizes, [256_000, 256_000, 400_000, 88_000]);
-        assert_eq!(fetched, package);
-    }
 }

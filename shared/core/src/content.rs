@@ -17,6 +17,8 @@ use crate::target::Target;
 pub enum State {
     /// This text, which is stored with the plan.
     Text(String),
+    /// This text, which counts its revisions itself, as a feed does by its offset.
+    Numbered(String, u64),
     /// The body with this digest, which is stored already.
     Stored(String),
     /// What it is, but nobody may have it.
@@ -84,9 +86,12 @@ pub fn of_nodes(action: &str, group: Option<&Group>, content: Lane, state: State
 fn plan(action: &str, name: &str, group: Option<&Group>, content: Lane, state: State, select: Target) -> Plan {
     let current = group.and_then(|g| g.contents.get(&content));
     let disabled = state == State::Disabled;
-    let counted = if let State::Revision(revision) = state { Some(revision) } else { None };
+    let counted = match state {
+        State::Revision(revision) | State::Numbered(_, revision) => Some(revision),
+        _ => None,
+    };
     let (text, stored) = match state {
-        State::Text(text) => (Some(text), None),
+        State::Text(text) | State::Numbered(text, _) => (Some(text), None),
         State::Stored(digest) => (None, Some(digest)),
         State::Disabled | State::Enabled => (None, current.and_then(|c| c.digest.clone())),
         State::Removed | State::Revision(_) => (None, None),

@@ -22,16 +22,19 @@ static SCA: LazyLock<Result<Schema, String>> =
 pub enum Finding {
     /// What became of the checks of the SCA policies.
     Sca,
+    /// Which vulnerabilities its packages have. A server node finds them, and no agent may report them.
+    Vulnerabilities,
 }
 
 impl Finding {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Sca];
+    pub const ALL: [Self; 2] = [Self::Sca, Self::Vulnerabilities];
 
     /// Its name in subjects and keys.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sca => "sca",
+            Self::Vulnerabilities => "vulnerabilities",
         }
     }
 
@@ -43,7 +46,7 @@ impl Finding {
     /// Checks what an agent reports.
     ///
     /// # Errors
-    /// `too-large` beyond [`MAX_FINDINGS`], `json`, or `schema` with the pointers into it.
+    /// `not-reported` for what no agent reports, `too-large` beyond [`MAX_FINDINGS`], `json`, or `schema` with the pointers into it.
     pub fn check(self, payload: &[u8]) -> Result<(), Refusal> {
         let fault = |code: &str, message: String| vec![Problem::new(code, "", message)];
         if payload.len() > MAX_FINDINGS {
@@ -53,6 +56,9 @@ impl Finding {
         let document: Value = serde_json::from_slice(payload).map_err(|e| fault("json", e.to_string()))?;
         let schema = match self {
             Self::Sca => SCA.as_ref(),
+            Self::Vulnerabilities => {
+                return Err(fault("not-reported", "server nodes find them; ask with agent.<id>.packages".to_owned()));
+            }
         };
         let problems = schema.map_err(|e| fault("internal", e.clone()))?.problems(&document);
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -85,6 +91,7 @@ mod tests {
         assert_eq!(refused(b"").0, "json");
         assert_eq!(refused(&vec![b'['; MAX_FINDINGS]).0, "json");
         assert_eq!(refused(&vec![b' '; MAX_FINDINGS + 1]).0, "too-large");
+        assert_eq!(Finding::Vulnerabilities.check(b"{}").unwrap_err()[0].code, "not-reported");
         assert_eq!((Finding::Sca.key("007"), "x".parse::<Finding>().is_err()), ("sca.007".into(), true));
     }
 }

@@ -6,6 +6,7 @@ pub mod content;
 pub mod dead;
 pub mod desired;
 pub mod fact;
+pub mod feed;
 pub mod findings;
 pub mod fleet;
 pub mod function;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use muster_core::chain::{FORMAT, Frozen, Page, Paged, Planned, Stored};
 use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
+use muster_core::feed::{Feed, Part};
 use muster_core::instant::Instant;
 use muster_core::lane::Lane;
 use muster_core::message::{
@@ -95,6 +96,11 @@ fn targets() -> Vec<Target> {
         }
     }
     leaves
+}
+
+pub fn feed() -> Feed {
+    let part = Part { object: "cve-snapshot".into(), size: 1, sha256: "4".repeat(64), offset: 5 };
+    Feed { from: 5, to: 9, snapshot: Some(part.clone()), changes: vec![Part { offset: 9, ..part }] }
 }
 
 pub fn manifest() -> Manifest {

@@ -31,11 +31,11 @@ pub(super) async fn read(context: &Context, bound: &dyn Bound, txn: &mut Txn) ->
             Key::Name(name) => reads.names.extend(txn.get(&at)?.map(|id| (name, id))),
             Key::Index(content) => {
                 let Some(pointer) = txn.get::<Content>(&at)? else { continue };
-                let body = match &pointer.digest {
-                    Some(digest) => body(context, &content, digest).await?,
-                    None => None,
-                };
-                reads.index.insert(content, Indexed { pointer, body });
+                reads.index.insert(content.clone(), indexed(context, &content, pointer).await?);
+            }
+            Key::OfNodes(content) => {
+                let Some(pointer) = of_nodes(context).await?.remove(&content) else { continue };
+                reads.index.insert(content.clone(), indexed(context, &content, pointer).await?);
             }
             Key::Body(lane, digest) => {
                 let found = body(context, &lane, &digest).await?;
@@ -56,7 +56,7 @@ fn stored_at(key: &Key) -> Option<String> {
         Key::Group(name) => Some(group_key(name)),
         Key::Name(name) => Some(name_key(name)),
         Key::Index(content) => Some(index_key(content)),
-        Key::Body(..) | Key::Manifest(..) | Key::Packages | Key::Documents(_) => None,
+        Key::Body(..) | Key::Manifest(..) | Key::OfNodes(_) | Key::Packages | Key::Documents(_) => None,
     }
 }
 
@@ -81,14 +81,27 @@ async fn manifest(context: &Context, lane: &Lane, digest: String) -> Result<BTre
     Ok(bodies)
 }
 
-/// The bodies of the packages that the server nodes are to hold, by name.
-async fn packages(context: &Context) -> Result<BTreeMap<String, String>, Fault> {
+/// A content with the body that it points to.
+async fn indexed(context: &Context, content: &Lane, pointer: Content) -> Result<Indexed, Fault> {
+    let body = match &pointer.digest {
+        Some(digest) => body(context, content, digest).await?,
+        None => None,
+    };
+    Ok(Indexed { pointer, body })
+}
+
+/// What all server nodes are to run with.
+async fn of_nodes(context: &Context) -> Result<BTreeMap<Lane, Content>, Fault> {
     let (bucket, key) = (Fleet::Nodes.bucket(), group_key(DEFAULT_GROUP));
     let found = context.bus.get(&kv::stream(bucket), &kv::subject(bucket, &key)).await?;
     let Some(held) = found.and_then(|entry| entry.body) else { return Ok(BTreeMap::new()) };
-    let group: Group = decode(bucket, &key, &held)?;
+    decode::<Group>(bucket, &key, &held).map(|group| group.contents)
+}
+
+/// The bodies of the packages that the server nodes are to hold, by name.
+async fn packages(context: &Context) -> Result<BTreeMap<String, String>, Fault> {
     let mut packages = BTreeMap::new();
-    for (lane, pointer) in group.contents.iter().filter(|(lane, _)| lane.kind() == Lane::PACKAGE) {
+    for (lane, pointer) in of_nodes(context).await?.iter().filter(|(lane, _)| lane.kind() == Lane::PACKAGE) {
         let (Some(name), Some(digest)) = (lane.name(), pointer.in_force()) else { continue };
         packages.extend(body(context, lane, digest).await?.map(|body| (name.to_owned(), body)));
     }
