@@ -260,8 +260,12 @@ async fn a_bad_body_leaves_the_old_one_in_force() -> Result<()> {
     let message = result["message"].as_str().unwrap();
     assert!(message.contains("/checks/0/rules/0") && message.contains("check 1: "), "{message}");
     assert_eq!(std::fs::read_to_string(world.file("sca/web/own.yml"))?, content);
-    let shown = world.system.ask("agent.get", &json!({ "agent": world.id })).await?;
-    assert_eq!(shown["reported"]["digests"]["sca=web=2fown"], json!(digest(content.as_bytes())), "{shown}");
+    eventually("what the agent says is in force", PATIENCE, || async {
+        let shown = world.system.ask("agent.get", &json!({ "agent": world.id })).await.map_err(|e| e.to_string())?;
+        let said = &shown["reported"]["digests"]["sca=web=2fown"];
+        if *said == digest(content.as_bytes()) { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
 
     // A manifest with one bad policy: nothing of it is in force.
     let manifest = json!({ "version": "1", "policies": { "bad": digest(bad.as_bytes()) } }).to_string();
