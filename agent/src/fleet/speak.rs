@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
+use muster_core::lane::Lane;
 use muster_core::message::{BodyAnswer, Confirmed, HandOver, Outcome, Report};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -114,7 +115,8 @@ impl Inner {
     async fn take_in(&self, index: u32, hand_over: HandOver) -> bool {
         for (lane, entry) in hand_over.commands.iter().flat_map(|command| &command.sets) {
             let Some(digest) = &entry.digest else { continue };
-            let seen = self.contents.see(lane, digest, hand_over.bodies.get(digest), || self.body(index, digest)).await;
+            let ask = |digest| self.body(index, digest);
+            let seen = self.contents.see(lane, digest, hand_over.bodies.get(digest), ask).await;
             if let Err(why) = seen {
                 tracing::debug!(%why, digest, "a content is not to be had now");
             }
@@ -145,15 +147,18 @@ impl Inner {
                 None => true,
             },
             Step::Lane(single) => {
-                let verdict = single.entry.digest.as_deref().map_or(Ok(None), |digest| self.contents.verdict(digest));
-                let Ok(verdict) = verdict else { return true };
+                let digest = single.entry.digest.as_deref();
+                let Ok(verdict) = digest.map_or(Ok(None), |digest| self.contents.verdict(&single.lane, digest)) else {
+                    return true;
+                };
+                let tasks = single.task().into_iter();
                 let done = match verdict {
-                    None => self.outcome(index, single.task().into_iter()).map(|()| Value::Null),
                     Some(why) => {
                         let number = self.agents[index as usize].number;
-                        self.counts.executed(number, single.task().into_iter(), false);
+                        self.counts.executed(number, tasks, false);
                         Err(outcome(INVALID, why))
                     }
+                    None => self.outcome(index, tasks).map(|()| Value::Null),
                 };
                 let _ = core.done(single, done);
                 false
@@ -171,7 +176,7 @@ impl Inner {
     fn put(&self, index: u32, target: &Target) -> Option<Result<(), Outcome>> {
         let mut done = Ok(());
         for (group, digest) in &target.state.configurations {
-            if let Some(why) = self.contents.verdict(digest).ok()? {
+            if let Some(why) = self.contents.verdict(&Lane::config(group), digest).ok()? {
                 done = done.and(Err(outcome(NOT_APPLIED, format!("group {group}: {why}"))));
             }
         }
@@ -191,7 +196,7 @@ impl Inner {
         if fails { Err(outcome(INJECTED, "injected failure")) } else { Ok(()) }
     }
 
-    async fn body(&self, index: u32, digest: &str) -> anyhow::Result<String> {
+    async fn body(&self, index: u32, digest: String) -> anyhow::Result<String> {
         let id = self.agents[index as usize].id();
         let answer: BodyAnswer = self.line(index).ask(&id, format!("agent.{id}.content.{digest}"), &()).await?;
         Ok(answer.content)

@@ -46,6 +46,8 @@ pub(crate) async fn round(site: &mut Site, options: &Options, n: u32) -> Result<
     let ended_after = waiting.elapsed();
     // Time for a sync of each agent, and for what it reports then.
     sleep(site.sync.mul_f64(1.5) + Duration::from_secs(4)).await;
+    let empty = site.mailboxes_empty(patience).await;
+    timeline.say(if empty { "no edge command waits" } else { "some edge commands wait" });
     if options.deadlines {
         sleep(DEADLINES.saturating_sub(waiting.elapsed())).await;
     }

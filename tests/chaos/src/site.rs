@@ -184,6 +184,20 @@ impl Site {
         Ok(open + tasks.iter().filter(|id| !ended.contains(*id)).count())
     }
 
+    /// Waits until no edge command waits for an agent, however long the ended ones take to be purged; true when so.
+    pub async fn mailboxes_empty(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let info = self.system.client.request("$JS.API.STREAM.INFO.RUNS", "".into()).await;
+            let info = info.ok().and_then(|info| serde_json::from_slice::<serde_json::Value>(&info.payload).ok());
+            if info.is_some_and(|info| info["state"]["messages"] == 0) {
+                return true;
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+        false
+    }
+
     /// The places in `parts` of those of a kind.
     pub fn of(&self, kind: &str) -> Vec<usize> {
         self.parts.iter().enumerate().filter(|(_, part)| part.kind == kind).map(|(at, _)| at).collect()

@@ -192,7 +192,7 @@ fn facts(reports: &Reports, task: &Task, paged: &Paged, is: &mut impl FnMut(&'st
     }
 }
 
-/// What a page took from earlier tasks, those were told.
+/// What a page took from earlier tasks, those were told: that they are superseded, or that the agent is gone.
 pub(super) fn told(world: &World) -> Vec<Violation> {
     let mut wanted: BTreeMap<(&str, &str), RoaringBitmap> = BTreeMap::new();
     for (id, task) in &world.tasks {
@@ -204,8 +204,8 @@ pub(super) fn told(world: &World) -> Vec<Violation> {
     }
     let known = wanted.into_iter().filter(|((earlier, _), _)| world.tasks.contains_key(*earlier));
     let missing = known.filter_map(|((earlier, by), numbers)| {
-        let told = world.reports.get(earlier).and_then(|reports| reports.superseded.get(by)).cloned();
-        let untold = numbers - told.unwrap_or_default();
+        let reports = world.reports.get(earlier).cloned().unwrap_or_default();
+        let untold = numbers - reports.gone - reports.superseded.get(by).cloned().unwrap_or_default();
         let seen = || format!("{by} took its place for {}, and it was not told", some(&untold));
         (!untold.is_empty()).then(|| Violation::new("superseded-untold", earlier, seen()))
     });
