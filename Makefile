@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help up demo test lint clean tools docker
+.PHONY: help up demo test chaos lint clean tools docker
 
 # What deploy/get-* fetch goes before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -22,6 +22,11 @@ test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them
 	# With all targets, so that what the tests need is compiled only once.
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
+
+chaos: tools ## Kill real processes of a system of AGENTS=20000 for ROUNDS=5 rounds, at most some MINUTES=30; SEED= repeats a run
+	cargo build -p muster -p muster-agent -p muster-chaos
+	target/debug/muster-chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(AGENTS),--agents $(AGENTS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check

@@ -22,8 +22,8 @@ pub fn check(world: &World) -> Vec<Violation> {
     }
     found.extend(recipients::told(world));
     found.extend(tasks::cancelled(world));
-    found.extend(index::check(&world.agents));
-    found.extend(index::check(&world.nodes));
+    found.extend(index::check(world, &world.agents));
+    found.extend(index::check(world, &world.nodes));
     found.extend(agents::check(&world.agents, &world.accounts));
     found.extend(agents::check(&world.nodes, &world.node_accounts));
     found.extend(leftovers::check(world));

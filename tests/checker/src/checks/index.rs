@@ -6,9 +6,16 @@ use roaring::RoaringBitmap;
 use serde_json::Value;
 
 use crate::numbers::some;
-use crate::world::{Index, Violation};
+use crate::world::{Index, Violation, World};
 
-pub(super) fn check(index: &Index) -> Vec<Violation> {
+use super::recipients::left_out;
+
+/// Whom stopped tasks have left out, by task.
+type LeftOut<'a> = BTreeMap<&'a str, RoaringBitmap>;
+
+pub(super) fn check(world: &World, index: &Index) -> Vec<Violation> {
+    let stopped = world.tasks.iter().filter_map(|(id, task)| Some((id.as_str(), left_out(index, task)?)));
+    let left_out: LeftOut<'_> = stopped.collect();
     let mut found = Vec::new();
     let mut is = |rule, of: &str, seen: String| found.push(Violation::new(rule, of, seen));
     let (mut members, mut names): (BTreeMap<&str, RoaringBitmap>, BTreeMap<&str, u32>) = Default::default();
@@ -31,7 +38,7 @@ pub(super) fn check(index: &Index) -> Vec<Violation> {
         for group in &groups {
             members.entry(group).or_default().insert(*number);
         }
-        pointers(index, &id, &groups, record, &mut is);
+        pointers(index, &left_out, *number, &groups, record, &mut is);
     }
     if all != index.enrolled {
         is("enrolled", "enrolled", format!("{} are enrolled, {} have records", index.enrolled.len(), all.len()));
@@ -56,7 +63,15 @@ pub(super) fn check(index: &Index) -> Vec<Violation> {
 }
 
 /// The lanes of a record are those of its groups' contents.
-fn pointers(index: &Index, id: &str, groups: &[&str], record: &Value, is: &mut impl FnMut(&'static str, &str, String)) {
+fn pointers(
+    index: &Index,
+    left_out: &LeftOut<'_>,
+    number: u32,
+    groups: &[&str],
+    record: &Value,
+    is: &mut impl FnMut(&'static str, &str, String),
+) {
+    let id = &format!("{number:03}");
     for group in groups {
         let Some(meta) = index.groups.get(*group) else {
             if *group != "default" {
@@ -71,7 +86,8 @@ fn pointers(index: &Index, id: &str, groups: &[&str], record: &Value, is: &mut i
             let lane = &record["lanes"][lane(group, content)];
             let in_force = if pointer["disabled"] == true { &Value::Null } else { &pointer["digest"] };
             let same = lane["digest"] == *in_force && (in_force.is_null() || lane["revision"] == pointer["revision"]);
-            if !same {
+            let task = pointer["task"].as_str().unwrap_or_default();
+            if !same && !left_out.get(task).is_some_and(|left| left.contains(number)) {
                 is("pointer", id, format!("{group} has {content} at {pointer}, its record {lane}"));
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::numbers::{of_document, some};
 use crate::status::{STATUSES, partition};
-use crate::world::{Reports, Task, Violation, World};
+use crate::world::{Index, Reports, Task, Violation, World};
 
 /// The parts of a page, all reasons together.
 #[derive(Default)]
@@ -190,6 +190,16 @@ fn facts(reports: &Reports, task: &Task, paged: &Paged, is: &mut impl FnMut(&'st
     if task.stop.is_some() && !reports.stopped {
         is("stop-untold", "it was stopped, and that was never told".into());
     }
+}
+
+/// Whom a stopped task has not decided: their records stay as they were, whatever its plan has changed already. None for
+/// a task that was not stopped; everybody when it was stopped before it had recipients.
+pub(super) fn left_out(index: &Index, task: &Task) -> Option<RoaringBitmap> {
+    task.stop.as_ref()?;
+    if task.head.as_ref().is_none_or(|head| head["decision"] == "stop") {
+        return Some(index.enrolled.clone());
+    }
+    Some(task.pages.values().fold(task.recipients.clone(), |left, page| left - Paged::of(page).all()))
 }
 
 /// What a page took from earlier tasks, those were told: that they are superseded, or that the agent is gone.
