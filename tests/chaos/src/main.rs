@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Parser;
 use muster_chaos::{Options, run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills and stops the processes of a whole system while tasks run, and checks what comes of it
 #[derive(Debug, Parser)]
@@ -51,7 +53,14 @@ async fn main() -> anyhow::Result<ExitCode> {
         out: asked.out,
     };
     println!("chaos: seed {} (SEED={} makes the same choices again)", options.seed, options.seed);
-    let report = run(&options).await?;
+    // Dropping the run ends its processes.
+    let (mut end, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let report = tokio::select! {
+        report = run(&options) => report?,
+        _ = end.recv() => bail!("told to end"),
+        _ = hangup.recv() => bail!("told to end"),
+        told = tokio::signal::ctrl_c() => bail!("told to end: {told:?}"),
+    };
     print!("{}", report.summary());
     println!("chaos: {}", options.out.join("report.json").display());
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
