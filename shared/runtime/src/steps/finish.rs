@@ -20,7 +20,7 @@ pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
         if changes::apply(&plan.finish, job.task, &mut txn).await?.is_err() {
             return Ok(());
         }
-        txn.put_json(&name, &Stored::new(job.delivery, Finished {}))?;
+        txn.put_json(&name, &Stored::new(job.at_delivery(), Finished {}))?;
         match txn.commit().await {
             Err(Fault::Conflict) => {}
             done => return done.map(|_| ()),
