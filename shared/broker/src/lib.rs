@@ -7,6 +7,8 @@ pub mod conformance;
 mod fault;
 pub mod kv;
 mod link;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod message;
 pub mod nats;
 pub mod topology;
