@@ -7,11 +7,12 @@ use muster_core::configuration::{Configuration, parse};
 use muster_core::lane::Lane;
 use muster_core::message::Outcome;
 use muster_core::names::digest;
+use serde_json::{Value, json};
 
 use crate::disk::{Contents, Root, replace};
 use crate::modules::{Applied, Modules};
-use crate::rules::outcome::{NOT_APPLIED, outcome};
-use crate::rules::{InForce, State};
+use crate::rules::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
+use crate::rules::{InForce, Single, State};
 use crate::yaml;
 
 /// What puts configurations in force, and knows which are.
@@ -74,11 +75,46 @@ impl Configurator {
         self.load(state, &checked).await
     }
 
-    /// Deletes the contents that the agent no longer needs.
-    pub fn tidy(&self, state: &State) {
-        let in_force = state.in_force.configurations.iter().map(|(_, digest)| digest.as_str());
-        let held = state.lanes.iter().filter_map(|held| held.digest.as_deref());
-        self.contents.keep(&in_force.chain(held).collect());
+    /// Whether a lane's content can be put in force, with the evidence. It is on disk.
+    ///
+    /// # Errors
+    /// What is wrong, as it is to be reported.
+    pub fn check_content(&mut self, single: &Single) -> Result<Value, Outcome> {
+        let Some(digest) = &single.entry.digest else { return Ok(Value::Null) };
+        let text = self.contents.get(digest).ok_or_else(|| failure(format!("the content {digest} is missing")))?;
+        let Some(shelf) = self.modules.shelf(single.lane.kind()) else {
+            return Err(outcome(UNKNOWN, format!("unknown lane: {}", single.lane)));
+        };
+        shelf.check(&single.lane, &text).map_err(|why| outcome(INVALID, why))?;
+        Ok(json!({ "digest": digest, "enabled": shelf.is_enabled() }))
+    }
+
+    /// Loads the contents in force and drops all others, also from the disk. The digests of those that are missing
+    /// there; the state holds what was in force and what was asked for last.
+    pub fn follow(&mut self, state: &State) -> Vec<String> {
+        let contents = &self.contents;
+        let followed = self.modules.follow(&state.in_force.contents, &|digest| contents.get(digest));
+        let missing = followed.unwrap_or_else(|why| {
+            tracing::error!(%why, "the contents on disk are not those in force");
+            Vec::new()
+        });
+        let configurations = state.in_force.configurations.iter().map(|(_, digest)| digest.as_str());
+        let allowed = |lane: &Lane, modules: &mut Modules| modules.shelf(lane.kind()).is_none_or(|s| s.is_enabled());
+        let mut keep: BTreeSet<&str> = configurations.collect();
+        let in_force = state.in_force.contents.iter().map(|(lane, digest)| (lane, digest.as_str()));
+        let held = state.lanes.iter().filter_map(|held| Some((&held.lane, held.digest.as_deref()?)));
+        for (lane, digest) in in_force.chain(held) {
+            if allowed(lane, &mut self.modules) {
+                keep.insert(digest);
+            }
+        }
+        self.contents.keep(&keep);
+        missing
+    }
+
+    /// The modules, with what they have loaded.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// Ends the modules.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use muster_core::lane::Lane;
@@ -20,6 +21,8 @@ const SHORT: Duration = Duration::from_secs(1);
 pub enum Said {
     /// It takes longer than a second.
     Started(Single),
+    /// An edge command takes longer than a second.
+    Began(String),
     /// A lane is in force, or not.
     Lane(Single, Result<Value, Outcome>),
     /// An edge command is done.
@@ -58,14 +61,8 @@ impl Jobs {
         self.lanes.insert(single.lane.clone(), single.entry.version);
         let tell = self.tell.clone();
         self.working.spawn(async move {
-            let mut work = Box::pin(work);
-            let done = match tokio::time::timeout(SHORT, &mut work).await {
-                Ok(done) => done,
-                Err(_) => {
-                    let _ = tell.send(Said::Started(single.clone()));
-                    work.await
-                }
-            };
+            let begun = || Said::Started(single.clone());
+            let done = told(&tell, begun, work).await;
             let _ = tell.send(Said::Lane(single, done));
         });
     }
@@ -74,7 +71,7 @@ impl Jobs {
     pub fn run(&mut self, task: String, work: impl Future<Output = Outcome> + Send + 'static) {
         let tell = self.tell.clone();
         self.working.spawn(async move {
-            let outcome = work.await;
+            let outcome = told(&tell, || Said::Began(task.clone()), work).await;
             let _ = tell.send(Said::Run(task, outcome));
         });
     }
@@ -95,5 +92,17 @@ impl Jobs {
     /// Ends all of them: what they did not finish is handed over again, or reported as interrupted.
     pub async fn stop(mut self) {
         self.working.shutdown().await;
+    }
+}
+
+/// Does the work, and tells that it was begun if it takes longer than a second.
+async fn told<T>(tell: &UnboundedSender<Said>, begun: impl FnOnce() -> Said, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match tokio::time::timeout(SHORT, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            let _ = tell.send(begun());
+            work.await
+        }
     }
 }

@@ -20,7 +20,9 @@ use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Enrolment, Identity, Root};
+use crate::jobs::Jobs;
 use crate::link::{Access, Secret};
+use crate::modules::active_response::ActiveResponses;
 use crate::rules::{About, Core};
 
 /// What an agent is told when it is started.
@@ -86,7 +88,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     tracing::info!(agent = %enrolment.id, name = %enrolment.name, root = %settings.root.display(), "the agent starts");
     let (told, connected) = unbounded_channel();
     let client = access(None).connect(&enrolment.id, Some(told)).await?;
-    let worker = Worker { core, configurator, client, root, identity, enrolment };
+    let (responses, jobs) = (ActiveResponses::open(root.path(), &enrolment.name).await?, Jobs::new());
+    // What is missing is asked for once the gateway has answered.
+    let short = !configurator.follow(core.state()).is_empty();
+    let worker = Worker { core, configurator, responses, jobs, client, root, identity, enrolment, short };
     Session::new(worker, about, connected).run(stop).await
 }
 

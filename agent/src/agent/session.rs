@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::timer::Timer;
 use super::worker::Worker;
+use crate::jobs::Said;
 use crate::link::{Unanswered, ask};
 use crate::rules::{About, Which};
 
@@ -91,6 +92,7 @@ impl Session {
                     }
                 }
                 Some(asked) = self.asked.join_next() => self.answered(asked.context("a question was given up")?).await?,
+                said = self.worker.jobs.next() => self.job(said).await?,
                 () = sleep_until(self.sync.due()), if !self.asking => self.ask_state(),
                 () = sleep_until(self.report.due()), if !self.reporting && self.worker.core.reports() => {
                     self.send_report(Which::All);
@@ -98,6 +100,7 @@ impl Session {
             }
         }
         self.asked.shutdown().await;
+        self.worker.jobs.stop().await;
         self.worker.configurator.stop().await;
         self.worker.client.flush().await.context("the last messages were not sent")
     }
@@ -152,6 +155,15 @@ impl Session {
         if self.worker.core.has_new() {
             self.send_report(Which::New);
         }
+        Ok(())
+    }
+
+    /// Takes in what a job says, and reports it.
+    async fn job(&mut self, said: Said) -> anyhow::Result<()> {
+        if self.worker.heard(said).await? {
+            self.sync.hurry(false);
+        }
+        self.send_report(Which::New);
         Ok(())
     }
 

@@ -1,32 +1,45 @@
 //! Does what a hand-over says, one command after the other.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use async_nats::Client;
 use muster_core::lane::Lane;
-use muster_core::message::{BodyAnswer, HandOver, Outcome};
+use muster_core::message::{Action, BodyAnswer, HandOver, Outcome};
 use muster_core::names::agent_name_fault;
 use serde_json::{Value, json};
 
 use crate::configurator::Configurator;
 use crate::disk::{DiskLedger, Enrolment, Identity, Root};
+use crate::jobs::{Jobs, Said};
 use crate::link::ask;
+use crate::modules::active_response::ActiveResponses;
 use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
 
 /// What this agent can carry out.
-pub const ABILITIES: Abilities = Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &[DISCONNECT] };
+pub const ABILITIES: Abilities = Abilities {
+    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::ACTIVE_RESPONSE],
+    actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
+};
 /// The edge command that tells an agent that it was deleted.
 const DISCONNECT: &str = "disconnect";
+/// The edge command that runs an active response.
+const RUN_ACTIVE_RESPONSE: &str = "run-active-response";
 
 /// The agent's rules, and the hands that carry them out.
 pub struct Worker {
     pub core: Core<DiskLedger>,
     pub configurator: Configurator,
+    pub responses: ActiveResponses,
+    pub jobs: Jobs,
     pub client: Client,
     pub root: Root,
     pub identity: Identity,
     pub enrolment: Enrolment,
+    /// Whether contents that are in force are missing on disk.
+    pub short: bool,
 }
 
 impl Worker {
@@ -41,6 +54,9 @@ impl Worker {
     /// When the ledger cannot be written: the agent must not go on.
     pub async fn take_in(&mut self, hand_over: HandOver) -> anyhow::Result<bool> {
         let mut sync = self.core.heard(&hand_over)?;
+        if self.short {
+            sync |= self.follow().await;
+        }
         if let Some(name) = hand_over.name {
             self.rename(name)?;
         }
@@ -49,9 +65,9 @@ impl Worker {
             for step in self.core.take(command)? {
                 sync |= match step {
                     Step::Set(target) => self.set(&task, &action, target, &hand_over.bodies).await?,
-                    Step::Lane(single) => self.lane(single).await?,
-                    Step::Run { task, action, .. } => {
-                        self.run(&task, &action.name)?;
+                    Step::Lane(single) => self.lane(single, &hand_over.bodies).await?,
+                    Step::Run { task, action, timeout, .. } => {
+                        self.run(task, &action, Duration::from_secs(timeout))?;
                         false
                     }
                     Step::Sync => true,
@@ -80,34 +96,89 @@ impl Worker {
             Err(why) => tracing::warn!(task, action, why = why.message, "the last good one stays in force"),
         }
         let sync = self.core.set(target, done)?;
-        self.configurator.tidy(self.core.state());
-        Ok(sync)
+        Ok(sync | self.follow().await)
     }
 
-    /// Carries out an edge command.
-    fn run(&mut self, task: &str, action: &str) -> anyhow::Result<()> {
-        let done = match action {
+    /// Loads the contents that are in force, drops all others, and asks for those that are not on disk because the
+    /// configuration had disabled them. True when some are not to be had now.
+    pub async fn follow(&mut self) -> bool {
+        let mut missing = self.configurator.follow(self.core.state());
+        if !missing.is_empty() {
+            for digest in missing {
+                if let Err(why) = self.body(&digest, &BTreeMap::new()).await {
+                    tracing::warn!(digest, %why, "a content is not to be had now; it is asked for again");
+                }
+            }
+            missing = self.configurator.follow(self.core.state());
+        }
+        self.short = !missing.is_empty();
+        self.short
+    }
+
+    /// Carries out an edge command, or begins to.
+    fn run(&mut self, task: String, action: &Action, timeout: Duration) -> anyhow::Result<()> {
+        let done = match action.name.as_str() {
             DISCONNECT => {
                 let deleted = Enrolment { deleted: true, ..self.enrolment.clone() };
                 self.identity.keep(&self.root, deleted.clone())?;
                 self.enrolment = deleted;
                 Outcome::default()
             }
+            RUN_ACTIVE_RESPONSE => {
+                let order = format!("{task}:{}", self.enrolment.id);
+                let (modules, groups) = (self.configurator.modules(), &self.core.state().in_force.groups);
+                let response = |name: &str| modules.response(groups, name).cloned();
+                let repeated = modules.repeated_offenders.clone();
+                let running = self.responses.run(order, &action.args, timeout, repeated, response);
+                self.jobs.run(task, running);
+                return Ok(());
+            }
             unknown => outcome(UNKNOWN, format!("unknown command: {unknown}")),
         };
-        Ok(self.core.finished(task, done)?)
+        Ok(self.core.finished(&task, done)?)
     }
 
-    /// Puts one lane in force.
-    async fn lane(&mut self, single: Single) -> anyhow::Result<bool> {
-        if !self.core.wants(&single) {
+    /// Puts one lane in force, or begins to. True when its content is not to be had now.
+    async fn lane(&mut self, single: Single, bodies: &BTreeMap<String, String>) -> anyhow::Result<bool> {
+        if !self.core.wants(&single) || self.jobs.has(&single) {
             return Ok(false);
+        }
+        if let Some(digest) = &single.entry.digest
+            && let Err(why) = self.body(digest, bodies).await
+        {
+            tracing::warn!(lane = %single.lane, %why, "a content is not to be had now; it is asked for again");
+            return Ok(true);
         }
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
+            Lane::SCA | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
             kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
         };
+        self.done(single, done).await
+    }
+
+    /// Says what came of a lane.
+    async fn done(&mut self, single: Single, done: Result<Value, Outcome>) -> anyhow::Result<bool> {
+        let lane = single.lane.to_string();
+        match &done {
+            Ok(_) => tracing::info!(lane, task = single.entry.task, "in force"),
+            Err(why) => tracing::warn!(lane, task = single.entry.task, why = why.message, "what was in force stays"),
+        }
         self.core.done(single, done)?;
+        Ok(self.follow().await)
+    }
+
+    /// Takes in what a job says. True when the agent must sync soon.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written: the agent must not go on.
+    pub async fn heard(&mut self, said: Said) -> anyhow::Result<bool> {
+        match said {
+            Said::Started(single) => self.core.started(&single)?,
+            Said::Began(task) => self.core.began(&task)?,
+            Said::Lane(single, done) => return self.done(single, done).await,
+            Said::Run(task, outcome) => self.core.finished(&task, outcome)?,
+        }
         Ok(false)
     }
 
@@ -119,28 +190,28 @@ impl Worker {
         Ok(Ok(json!({ "name": name })))
     }
 
-    /// Sees to it that the contents of a state are on disk: they are there, came along, or are asked for.
+    /// Sees to it that the configurations of a state are on disk.
     async fn fetch(&self, state: &InForce, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
         for (group, digest) in &state.configurations {
-            let there = self.body(digest, bodies).await?;
-            anyhow::ensure!(there, "the content of group {group} is not {digest}");
+            self.body(digest, bodies).await.with_context(|| format!("group {group}"))?;
         }
         Ok(())
     }
 
-    /// Sees to it that a content is on disk; false when what the gateway has is not what its digest says.
-    async fn body(&self, digest: &str, bodies: &BTreeMap<String, String>) -> anyhow::Result<bool> {
+    /// Sees to it that a content is on disk: it is there, came along, or is asked for.
+    async fn body(&self, digest: &str, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
         let contents = self.configurator.contents();
         if contents.get(digest).is_some() {
-            return Ok(true);
+            return Ok(());
         }
         if let Some(body) = bodies.get(digest)
             && contents.put(digest, body)?
         {
-            return Ok(true);
+            return Ok(());
         }
         let answer: BodyAnswer = ask(&self.client, self.subject(&format!("content.{digest}")), &()).await?;
-        Ok(contents.put(digest, &answer.content)?)
+        anyhow::ensure!(contents.put(digest, &answer.content)?, "the gateway's content is not {digest}");
+        Ok(())
     }
 
     fn rename(&mut self, name: String) -> anyhow::Result<()> {

@@ -89,7 +89,7 @@ async fn killed_between_the_files_and_the_ledger_it_starts_with_the_ledger() {
     assert_eq!(files(directory.path()), ["web.yml"]);
     assert_eq!(fs::read_to_string(directory.path().join("groups/web.yml")).unwrap(), WEB);
     assert_eq!(configurator.digests()[&Lane::config("web")], digest(WEB.as_bytes()));
-    configurator.tidy(&remembered);
+    configurator.follow(&remembered);
     assert_eq!(fs::read_dir(directory.path().join("content/groups")).unwrap().count(), 1);
     configurator.stop().await;
 }

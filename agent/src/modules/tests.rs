@@ -16,7 +16,7 @@ async fn a_disabled_section_loses_its_content_and_only_that() {
     };
     let policy = write("sca/deep/cis.yml");
     let response = write("active-response/block.json");
-    let modules = Modules::start(root.path()).unwrap();
+    let mut modules = Modules::start(root.path()).unwrap();
 
     let applied = modules.apply(&parse("sca: {enabled: true}").unwrap()).await.unwrap();
     assert!(policy.exists() && response.exists());
@@ -37,7 +37,7 @@ async fn a_disabled_section_loses_its_content_and_only_that() {
 async fn the_same_configuration_yields_the_same_whatever_files_there_are() {
     let root = tempfile::tempdir().unwrap();
     let log = root.path().join("a.log");
-    let modules = Modules::start(root.path()).unwrap();
+    let mut modules = Modules::start(root.path()).unwrap();
     let configuration = parse(&format!("logcollector: {{localfiles: ['{}']}}", log.display())).unwrap();
     let before = modules.apply(&configuration).await.unwrap();
     std::fs::write(&log, "a line\n").unwrap();

@@ -1,6 +1,6 @@
 //! Edge commands: each counts, and is carried out at most once.
 
-use muster_core::message::{Command, CommandResult, Outcome};
+use muster_core::message::{Command, CommandResult, Outcome, ReportStatus};
 
 use super::outcome::{INTERRUPTED, UNKNOWN, bounded, outcome};
 use super::report::result;
@@ -29,6 +29,18 @@ impl<L: Ledger> Core<L> {
         Ok(vec![Step::Run { task, order, action, timeout: command.timeout }])
     }
 
+    /// Reports that an edge command runs. What is over at once needs no such report.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn began(&mut self, task: &str) -> Result<(), LedgerFault> {
+        if self.state.edge(task).is_none_or(|edge| edge.outcome.is_some()) {
+            return Ok(());
+        }
+        let result = CommandResult { status: ReportStatus::InProgress, ..edge_result(task, &Outcome::default()) };
+        self.write(vec![Change::Result(task.to_owned(), Some(result))], Durability::Later)
+    }
+
     /// Says what came of an edge command. What was not started, or is finished already, is ignored.
     ///
     /// # Errors
@@ -50,7 +62,8 @@ impl<L: Ledger> Core<L> {
     fn ended(&mut self, edge: Edge, outcome: Outcome) -> Result<(), LedgerFault> {
         let task = edge.task.clone();
         let result = edge_result(&task, &outcome);
-        let edge = Edge { outcome: Some(Box::new(outcome)), ..edge };
+        // What was confirmed so far is that it runs.
+        let edge = Edge { outcome: Some(Box::new(outcome)), confirmed: false, ..edge };
         self.write(vec![Change::Edge(task.clone(), Some(edge)), Change::Result(task, Some(result))], Durability::Now)
     }
 

@@ -65,7 +65,7 @@ impl<L: Ledger> Core<L> {
                 continue;
             }
             changes.push(Change::Result(task.clone(), None));
-            if let Some(edge) = self.state.edge(task) {
+            if let Some(edge) = self.state.edge(task).filter(|edge| edge.outcome.is_some()) {
                 changes.push(Change::Edge(task.clone(), Some(Edge { confirmed: true, ..edge.clone() })));
             }
         }

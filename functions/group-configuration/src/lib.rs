@@ -47,8 +47,9 @@ impl Function for GroupConfiguration {
                 return Err(vec![problem.hint("to make it, say \"create\": true in args")]);
             }
         }
-        configuration::parse(&task.args.content)
-            .map_err(|problems| problems.into_iter().map(in_content).collect::<Refusal>())?;
+        configuration::parse(&task.args.content).map_err(|problems| {
+            problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
+        })?;
         let text = State::Text(task.args.content.clone());
         Ok(content::of_group("set-config", name, there, Lane::of(Lane::CONFIG), text))
     }
@@ -63,9 +64,4 @@ fn group(task: &Task<Args>) -> Option<&str> {
         Some(Target::Groups(names)) if names.len() == 1 => names.first().map(String::as_str),
         _ => None,
     }
-}
-
-/// A problem of the content as a problem of the task; the line is the one in the YAML.
-fn in_content(problem: Problem) -> Problem {
-    Problem { pointer: format!("/args/content{}", problem.pointer), ..problem }
 }

@@ -54,8 +54,8 @@ impl Function for RulesetUpdate {
                 (State::Stored(digest.clone()), body.clone(), "/args/digest")
             }
         };
-        let in_args = |p: Problem| Problem { pointer: format!("{at}{}", p.pointer), ..p };
-        Ruleset::load(body.as_bytes()).map_err(|problems| problems.into_iter().map(in_args).collect::<Refusal>())?;
+        let in_args = |problems: Refusal| problems.into_iter().map(|problem| problem.under(at)).collect::<Refusal>();
+        Ruleset::load(body.as_bytes()).map_err(in_args)?;
         let group = reads.groups.get(DEFAULT_GROUP);
         Ok(content::of_nodes("reload-ruleset", group, Lane::of(Lane::RULESET), state))
     }

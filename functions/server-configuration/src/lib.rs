@@ -30,9 +30,9 @@ impl Function for ServerConfiguration {
     }
 
     fn plan(task: &Task<Args>, reads: &Reads) -> Result<Plan, Refusal> {
-        let in_content = |p: Problem| Problem { pointer: format!("/args/content{}", p.pointer), ..p };
-        settings::parse(&task.args.content)
-            .map_err(|problems| problems.into_iter().map(in_content).collect::<Refusal>())?;
+        settings::parse(&task.args.content).map_err(|problems| {
+            problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
+        })?;
         let (group, text) = (reads.groups.get(DEFAULT_GROUP), State::Text(task.args.content.clone()));
         Ok(content::of_nodes("reload-configuration", group, Lane::of(Lane::SERVER_CONFIGURATION), text))
     }

@@ -214,6 +214,7 @@ impl Node {
         let heard = match said {
             Said::Started(single) => self.core.started(&single).map_err(ledger),
             Said::Lane(single, done) => self.done(single, done).await,
+            Said::Began(task) => self.core.began(&task).map_err(ledger),
             Said::Run(task, outcome) => self.core.finished(&task, outcome).map_err(ledger),
         };
         let reported = match heard {

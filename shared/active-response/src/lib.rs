@@ -30,6 +30,7 @@
 mod alert;
 mod book;
 mod executable;
+mod execution;
 mod message;
 mod report;
 mod response;
@@ -42,6 +43,7 @@ mod testing;
 pub use self::alert::{Alert, MAX_ALERT};
 pub use self::book::{MAX_STANDING, MAX_UNDO_ATTEMPTS};
 pub use self::executable::Executable;
+pub use self::execution::Execution;
 pub use self::report::{Ending, Exit, Fault, Report, Run};
 pub use self::response::{Kind, Location, MAX_RESPONSE, Response};
 pub use self::responses::{Left, OpenError, Order, Responses, Undone};

@@ -32,6 +32,13 @@ impl Problem {
         self
     }
 
+    /// The same for a document that lies at `pointer` of a larger one.
+    #[must_use]
+    pub fn under(mut self, pointer: &str) -> Self {
+        self.pointer.insert_str(0, pointer);
+        self
+    }
+
     /// The same with a line.
     #[must_use]
     pub fn line(mut self, line: u32) -> Self {

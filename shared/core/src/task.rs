@@ -72,6 +72,14 @@ impl TaskType {
         }
     }
 
+    /// How long a command may wait for its agent unless the task says otherwise: an active response is of use now or never.
+    pub const fn deliver_for(self) -> Duration {
+        match self {
+            Self::ActiveResponseExecution => Duration::from_secs(300),
+            _ => DELIVER_FOR,
+        }
+    }
+
     /// How long a started command may run unless the task says otherwise.
     pub const fn timeout(self) -> Duration {
         match self {
@@ -186,7 +194,7 @@ impl Envelope {
     /// # Errors
     /// When `deliver_until` is neither a time nor a duration, lies before the publish or more than a year after it.
     pub fn task(self, kind: TaskType, id: String, order: Stamp, published: Instant) -> Result<Task, Refusal> {
-        let deliver_until = deliver_until(self.deliver_until.as_deref(), published)?;
+        let deliver_until = deliver_until(kind, self.deliver_until.as_deref(), published)?;
         Ok(Task {
             id,
             kind,
@@ -230,10 +238,10 @@ pub fn place_id(order: Stamp) -> String {
     format!("t{order}")
 }
 
-fn deliver_until(text: Option<&str>, published: Instant) -> Result<Instant, Refusal> {
+fn deliver_until(kind: TaskType, text: Option<&str>, published: Instant) -> Result<Instant, Refusal> {
     let fault = |message: String| vec![Problem::new("deliver-until", "/deliver_until", message)];
     let until = match text {
-        None => published.plus(DELIVER_FOR),
+        None => published.plus(kind.deliver_for()),
         Some(text) => match (crate::configuration::duration(text), Instant::parse(text)) {
             (Some(span), _) => published.plus(span),
             (None, Some(at)) => at,
@@ -280,7 +288,7 @@ mod tests {
     const AT: &str = "2026-11-23T20:00:00Z";
 
     fn until(text: Option<&str>) -> Result<String, Refusal> {
-        deliver_until(text, Instant::parse(AT).unwrap()).map(|at| at.to_string())
+        deliver_until(TaskType::GroupAssignment, text, Instant::parse(AT).unwrap()).map(|at| at.to_string())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `schemas/agent-configuration.json` is the contract. The text must be a strict subset of YAML (see [`parse`]), so that
 //! every reader finds the same in it.
 
+mod active_response;
 mod check;
 mod duration;
 mod logcollector;
