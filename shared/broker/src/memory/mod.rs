@@ -99,6 +99,11 @@ impl MemoryBroker {
         }
     }
 
+    /// All messages of a stream, in order.
+    pub fn messages(&self, stream: &str) -> Vec<Entry> {
+        self.look(stream, |stream| stream.all().collect()).unwrap_or_default()
+    }
+
     /// The messages that a consumer has still to deliver or to hear of, for who waits until all is done.
     pub fn open(&self, stream: &str, consumer: &str) -> usize {
         let now = self.0.clock.now();

@@ -48,8 +48,11 @@ impl Reader {
             let settle = Box::new(MemorySettle { broker: self.broker.clone(), key: self.key.clone(), place });
             self.arrived.extend(delivery(stream, place, delivered, settle));
         }
-        let alive = serves.then(|| now.plus(ASK_AGAIN)).filter(|_| consumer.is_pinned());
-        [consumer.next_again(), stream.next_due(), consumer.unpinned(self.id), alive].into_iter().flatten().min()
+        if !serves {
+            return consumer.unpinned(self.id);
+        }
+        let alive = consumer.is_pinned().then(|| now.plus(ASK_AGAIN));
+        [consumer.next_again(), stream.next_due(), alive].into_iter().flatten().min()
     }
 }
 

@@ -58,6 +58,16 @@ impl Stream {
         self.messages.range((Bound::Excluded(after), Bound::Unbounded)).map(|(place, message)| (*place, message))
     }
 
+    /// All messages, in order.
+    pub fn all(&self) -> impl Iterator<Item = Entry> {
+        self.messages.iter().map(|(place, message)| Entry {
+            subject: message.subject.clone(),
+            revision: *place,
+            body: message.body.clone(),
+            at: message.at,
+        })
+    }
+
     /// The newest message of a subject.
     pub fn newest(&self, subject: &str) -> Option<Entry> {
         let place = *self.by_subject.get(subject)?.back()?;
