@@ -37,6 +37,8 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
     if !lease(context, me).await? {
         return Ok(());
     }
+    // Before the tasks are read: whoever has set a deadline has admitted its task, so the scan sees that too.
+    let schedules = context.bus.list("SCHEDULE", "schedule.at.*").await?;
     // Before the tasks are read: every place up to here was admitted, so the scan sees its task.
     let admitted = context.bus.acked_upto("TASKS", "task-manager").await?;
     let mut lowest = Stamp::new(epoch, admitted + 1);
@@ -51,7 +53,7 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
         }
     }
     raise_floor(context, lowest).await?;
-    for subject in context.bus.list("SCHEDULE", "schedule.at.*").await? {
+    for subject in schedules {
         if let Some(id) = subject.strip_prefix("schedule.at.").filter(|id| !open.contains(*id)) {
             deadlines::clear(context, id).await?;
         }
