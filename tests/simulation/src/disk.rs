@@ -24,6 +24,15 @@ pub struct Disk {
     pub deleted: bool,
 }
 
+impl Disk {
+    /// What the ledger says now, whether or not it is durable yet.
+    pub fn now(&self) -> State {
+        let mut state = self.durable.clone();
+        self.later.iter().cloned().for_each(|change| state.apply(change));
+        state
+    }
+}
+
 /// The disk of one agent; clones are the same one.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<Disk>>);

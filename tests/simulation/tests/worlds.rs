@@ -56,3 +56,13 @@ fn nothing_is_found_in_any_world() {
         panic!("{} of {count} worlds are bad; see one with MUSTER_SEED={seed}", bad.len());
     }
 }
+
+#[test]
+fn a_seed_is_one_world() {
+    for seed in 0..40 {
+        let lived = || live(Settings { timeline: true, ..Settings::of(seed) }, None).unwrap().timeline;
+        let (one, other) = (lived(), lived());
+        let differs = one.iter().zip(&other).find(|(a, b)| a != b);
+        assert!(one == other, "the world {seed} has two courses: {differs:#?}");
+    }
+}

@@ -27,7 +27,7 @@ pub(super) fn check(world: &World, rest: &Rest, wrong: &mut Vec<String>) {
             continue;
         }
         let id = agent_id(record.number);
-        let state = &disk.durable;
+        let state = disk.now();
         if state.groups != record.groups {
             wrong.push(format!("agent {id} is in {:?}, and the index says {:?}", state.groups, record.groups));
         }

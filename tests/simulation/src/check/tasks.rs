@@ -1,6 +1,6 @@
 //! Nothing is lost: each message of TASKS has an outcome, and nothing is parked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_broker::Broker;
 use muster_core::names::digest;
@@ -13,6 +13,7 @@ use super::Rest;
 use crate::world::World;
 
 pub(super) async fn check(world: &World, rest: &Rest, wrong: &mut Vec<String>) {
+    let mut places: BTreeMap<String, BTreeSet<Stamp>> = BTreeMap::new();
     for message in world.net.broker.messages("TASKS") {
         let (kind, body) = (message.subject.trim_start_matches("tasks."), message.body.unwrap_or_default());
         let digest = digest(&[kind.as_bytes(), b"\n", &body].concat());
@@ -22,12 +23,16 @@ pub(super) async fn check(world: &World, rest: &Rest, wrong: &mut Vec<String>) {
         let of = |id: &str| rest.tasks.iter().find(|task| task.id == id);
         match of(id) {
             Some(task) if task.digest == digest => {
-                if task.order > Stamp::new(0, message.revision) {
-                    wrong.push(format!("{id} was published at {} and has the order {}", message.revision, task.order));
-                }
+                places.entry(id.to_owned()).or_default().insert(Stamp::new(0, message.revision));
             }
             Some(_) if of(&place).is_some_and(|task| task.state == State::Rejected) => {}
             _ => wrong.push(format!("the task {id} at {place} has no outcome")),
+        }
+    }
+    for (id, places) in places {
+        // Of a task that was published again, whichever message was seen first.
+        if let Some(task) = rest.tasks.iter().find(|task| task.id == id && !places.contains(&task.order)) {
+            wrong.push(format!("{id} was published at {places:?} and has the order {}", task.order));
         }
     }
     let ids: BTreeSet<&str> = rest.tasks.iter().map(|task| task.id.as_str()).collect();
