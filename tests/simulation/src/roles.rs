@@ -85,7 +85,11 @@ impl Processes {
                 tokio::select! {
                     biased;
                     () = process.died() => abort.abort(),
-                    ended = main => net.note(&name, || format!("ends: {ended:?}")),
+                    ended = main => net.note(&name, || match ended {
+                        Ok(Ok(())) => "ends".into(),
+                        Ok(Err(error)) => format!("ends: {error}"),
+                        Err(error) => format!("ends: {error}"),
+                    }),
                 }
                 if !process.is_dead() {
                     process.kill();
