@@ -144,9 +144,9 @@ impl Process {
     }
 
     fn latency(&self) -> Duration {
-        match self.chance.below(200) {
-            0 if self.net.faulty() => self.chance.span(200, 3000),
-            1..=10 => self.chance.span(5, 60),
+        match self.chance.below(10_000) {
+            draw if draw < self.net.settings.slow && self.net.faulty() => self.chance.span(100, 3000),
+            9_500.. => self.chance.span(5, 60),
             _ => self.chance.span(0, 2),
         }
     }

@@ -1,6 +1,9 @@
 //! What a world is like. A seed decides; some faults are absent from some worlds, so that others show.
 
+use muster_core::task::TaskType;
+
 use crate::chance::Chance;
+use crate::roles::FUNCTIONS;
 
 /// What a world is like. Shares are of 10,000.
 #[derive(Debug, Clone)]
@@ -17,6 +20,12 @@ pub struct Settings {
     pub max_batch: usize,
     /// How many requests, answers, acks and pushes are lost.
     pub losses: u64,
+    /// How many operations take long.
+    pub slow: u64,
+    /// Within so many milliseconds all tasks are published.
+    pub within: u64,
+    /// A function that does not run at all.
+    pub absent: Option<TaskType>,
     /// How many lives of processes end by themselves.
     pub crashes: u64,
     /// How wrong clocks of processes may go, in milliseconds.
@@ -96,6 +105,9 @@ impl Settings {
             copies: 1 + chance.below(2),
             max_batch: usize::try_from(one_of(&[10, 20, 1000])).unwrap_or(1000),
             losses: one_of(&[0, 0, 100, 300]),
+            slow: one_of(&[20, 50, 800]),
+            within: one_of(&[1000, 10_000, 32_000]),
+            absent: chance.pick(&FUNCTIONS).copied().filter(|_| chance.hits(800)),
             crashes: one_of(&[0, 3000, 8000]),
             skew: one_of(&[0, 0, 1500]),
             stops: chance.hits(3000),

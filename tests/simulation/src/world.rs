@@ -99,7 +99,7 @@ impl World {
             for role in [Role::TaskManager, Role::Gateway, Role::Collector] {
                 self.processes.keep(net, role, copy);
             }
-            for kind in FUNCTIONS {
+            for kind in FUNCTIONS.into_iter().filter(|kind| Some(*kind) != net.settings.absent) {
                 self.processes.keep(net, Role::Function(kind), copy);
             }
         }
@@ -135,15 +135,15 @@ impl World {
         // Groups come first, mostly.
         for (n, group) in GROUPS.iter().enumerate() {
             let document = json!({ "id": format!("make-{group}"), "target": { "type": "group", "id": group },
-                "args": { "content": content(0), "create": true } });
+                "args": { "content": content(0), "create": true }, "deliver_until": "600s" });
             at(0, 2000 + 3000 * n as u64, Box::pin(self.clone().publish("group-configuration", document)));
         }
         for n in 0..settings.tasks {
-            at(3000, STORM - 10_000, Box::pin(self.clone().task(n)));
+            at(3000, 3000 + settings.within, Box::pin(self.clone().task(n)));
         }
         let few = |on: bool, most: u64| if on { 1 + self.chance.below(most) } else { 0 };
         for _ in 0..few(settings.cancels, 3) {
-            at(3000, STORM, Box::pin(self.clone().cancel()));
+            at(3000, 5000 + settings.within, Box::pin(self.clone().cancel()));
         }
         for _ in 0..few(settings.repeats, 3) {
             at(5000, STORM, Box::pin(self.clone().repeat()));
@@ -347,8 +347,9 @@ impl World {
                 Some(_) => {}
             }
         }
+        let running = FUNCTIONS.iter().filter(|kind| Some(**kind) != self.net.settings.absent);
         let consumers =
-            FUNCTIONS.iter().map(|kind| ("TASKS", kind.name())).chain([("TASKS", "task-manager")]).chain([
+            running.map(|kind| ("TASKS", kind.name())).chain([("TASKS", "task-manager")]).chain([
                 ("COMMANDS", "comms-api"),
                 ("RUNS", "comms-api"),
                 ("RESULTS", "result-collector"),

@@ -113,6 +113,7 @@ fn one(
         Status::Expired => ensure(task.ended.is_some_and(|ended| ended >= task.deliver_until), "it was not time")?,
         Status::Timeout => ensure(rest.deeds.starts.contains(&at), "it did not start")?,
     }
+    let patient = task.deliver_until.since(task.created).as_secs() > 300;
     // A state that is desired is in force, or has failed, whatever became of its messages.
     let lane = plan.lane.as_ref().and_then(|lane| record.lanes.get(lane));
     if !record.gone && lane.is_some_and(|entry| entry.task == task.id) && commanded {
@@ -124,8 +125,12 @@ fn one(
     {
         ensure(by.order > task.order, "an older task has taken its lane")?;
     }
+    // What a newer task has taken is superseded, if it had not ended before.
+    if commanded && !record.gone && plan.lane.is_some() && lane.is_none_or(|entry| entry.task != task.id) {
+        let ended = matches!(status, Status::Success | Status::Failure | Status::Superseded);
+        ensure(ended || !patient, "another task has its lane")?;
+    }
     // An edge command that had time enough, and that nobody has stopped, has run.
-    let patient = task.deliver_until.since(task.created).as_secs() > 300;
     if plan.lane.is_none() && !deletes && commanded && !record.gone && task.stop.is_none() && patient {
         // It may have been interrupted before it did anything.
         ensure(ran == 1 || failed, "it never ran")?;
