@@ -41,9 +41,9 @@ impl Monitor {
         self.watched(|watched| watched.confirmed.insert(task.to_owned()));
     }
 
-    /// Whether the stop of a task was confirmed.
-    pub fn is_confirmed(&self, task: &str) -> bool {
-        self.watched(|watched| watched.confirmed.contains(task))
+    /// The server was restored from a backup: what was watched since is another history.
+    pub fn restored(&self) {
+        self.watched(|watched| *watched = Watched::default());
     }
 
     /// A process has read a subject.

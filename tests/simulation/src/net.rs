@@ -1,7 +1,7 @@
 //! What all processes of a world share: the broker, the time, who is reachable, and what is written down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ pub struct Net {
     pub monitor: Monitor,
     began: Moment,
     faults: AtomicBool,
+    epoch: AtomicU32,
     inner: Mutex<Inner>,
 }
 
@@ -73,6 +74,7 @@ impl Net {
             monitor: Monitor::default(),
             began,
             faults: AtomicBool::new(true),
+            epoch: AtomicU32::new(0),
             inner: Mutex::default(),
         }))
     }
@@ -101,11 +103,21 @@ impl Net {
         self.faults.store(false, Ordering::Relaxed);
     }
 
+    /// How often the server was restored.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// The server is a restored one from now on, as the first process that starts sees it.
+    pub fn next_epoch(&self) -> u32 {
+        self.monitor.restored();
+        self.epoch.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Writes down what happens, if somebody wants to read it.
     pub fn note(&self, who: &str, what: impl FnOnce() -> String) {
         if self.settings.timeline {
             let line = format!("{:>10.3} {who:<22} {}", self.elapsed().as_secs_f64(), what());
-            if std::env::var_os("LIVE").is_some() { eprintln!("{line}"); }
             self.inner().timeline.push(line);
         }
     }

@@ -105,6 +105,7 @@ async fn serve(process: Arc<Process>, role: Role) -> anyhow::Result<()> {
     let context =
         Context { bus: Arc::new(Bus(process.clone())), clock: Arc::new(ProcessClock(process.clone())) };
     let shutdown = CancellationToken::new();
+    let epoch = process.net.epoch();
     match role {
         Role::Function(kind) => {
             let definition = definition(kind).ok_or_else(|| anyhow::anyhow!("there is no function {kind}"))?;
@@ -112,12 +113,12 @@ async fn serve(process: Arc<Process>, role: Role) -> anyhow::Result<()> {
                 TaskType::ActiveResponseExecution => 16,
                 _ => process.net.sabotage.map_or(1, Sabotage::at_once),
             };
-            work(definition, context, 0, at_once, shutdown, |_| ()).await
+            work(definition, context, epoch, at_once, shutdown, |_| ()).await
         }
-        Role::TaskManager => muster_task_manager::tend(&context, 0, &shutdown).await,
+        Role::TaskManager => muster_task_manager::tend(&context, epoch, &shutdown).await,
         Role::Collector => muster_result_collector::collect(context, shutdown, || ()).await,
         Role::Gateway => {
-            let settings = Settings { sync_interval: SYNC, epoch: 0 };
+            let settings = Settings { sync_interval: SYNC, epoch };
             let gateway = Arc::new(Gateway::start(&context, Arc::new(Agents(process.clone())), settings));
             let connections = Arc::new(Agents(process.clone()));
             gateway.cuts_off(CutOff::start(connections, context.clock.clone(), shutdown.clone()));

@@ -50,6 +50,8 @@ pub struct Settings {
     pub enrolments: bool,
     /// Whether tasks are published again, as they were or otherwise.
     pub repeats: bool,
+    /// Whether the server is restored from a backup.
+    pub restored: bool,
     /// Whether an agent reports for tasks that do not concern it.
     pub liar: bool,
 }
@@ -120,6 +122,7 @@ impl Settings {
             cancels: chance.hits(3500),
             enrolments: chance.hits(3500),
             repeats: chance.hits(3500),
+            restored: chance.hits(800),
             liar: chance.hits(1500),
         }
     }

@@ -148,7 +148,10 @@ impl World {
         for _ in 0..few(settings.repeats, 3) {
             at(5000, STORM, Box::pin(self.clone().repeat()));
         }
-        for _ in 0..few(settings.enrolments, 2) {
+        if settings.restored {
+            at(6000, 12_000, Box::pin(self.clone().restored()));
+        }
+        for _ in 0..few(settings.enrolments && !settings.restored, 2) {
             let world = self.clone();
             at(2000, STORM - 5000, Box::pin(async move { world.enrol() }));
         }
@@ -259,18 +262,19 @@ impl World {
     /// Cancels a task, until it is confirmed or known to be too late.
     async fn cancel(self: Arc<Self>) {
         let Some(task) = self.some_task() else { return };
-        let process = self.client("cancel");
-        let context =
-            Context { bus: Arc::new(Bus(process.clone())), clock: Arc::new(ProcessClock(process.clone())) };
+        let context = self.context("cancel");
         let stop = Stop { kind: StopKind::Cancelled, reason: String::new(), user: None };
         self.net.note("client", || format!("cancels {}", task.id));
+        let epoch = self.net.epoch();
         loop {
             match muster_task_manager::stop(&context, &task.id, &stop).await {
+                Ok(StopOutcome::Stopped) if epoch != self.net.epoch() => return,
                 Ok(StopOutcome::Stopped) => {
                     self.net.monitor.confirmed(&task.id);
                     return self.net.note("client", || format!("the cancel of {} is confirmed", task.id));
                 }
                 Ok(StopOutcome::Ended(_)) => return,
+                Ok(StopOutcome::Unknown) if epoch != self.net.epoch() => return,
                 Ok(StopOutcome::Unknown) | Err(_) => sleep(self.chance.span(100, 2000)).await,
             }
         }
@@ -287,6 +291,42 @@ impl World {
         if let Some(kind) = kind {
             self.publish(kind, document).await;
         }
+    }
+
+    /// The server is restored from a backup, as an operator does it: all is stopped, the epoch rises, numbers skip ahead,
+    /// open tasks are stopped. What was asked for since the backup is lost, and nobody waits for it.
+    async fn restored(self: Arc<Self>) {
+        while lock(&self.agents).iter().any(|agent| agent.id().is_none()) {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let backup = self.net.broker.backup();
+        self.net.note("operator", || "makes a backup".into());
+        sleep(self.chance.span(1000, 20_000)).await;
+        self.net.restart_server(Duration::from_millis(500)).await;
+        self.processes.living().iter().for_each(|process| process.kill());
+        self.net.broker.restore(backup);
+        let epoch = self.net.next_epoch();
+        self.net.note("operator", || format!("restores it; the epoch is {epoch}"));
+        let write = |key: &str, value: String| Write::new(kv::subject("agents", key), value);
+        let skipped = vec![write("epoch", epoch.to_string()), write("numbers", json!({ "next": 65_536 }).to_string())];
+        let broker = &self.net.broker;
+        if broker.commit("KV_agents", skipped).await.is_err() {
+            return self.net.violation("the backup cannot be restored".into());
+        }
+        let there: Vec<Bytes> = broker.messages("TASKS").into_iter().filter_map(|message| message.body).collect();
+        lock(&self.published).retain(|task| !task.stored || there.contains(&Bytes::from(task.document.to_string())));
+        let context = self.context("operator");
+        let stop = Stop { kind: StopKind::Restored, reason: "restored".into(), user: None };
+        for task in self.summaries().await.into_iter().filter(|task| !task.state.is_end()) {
+            while muster_task_manager::stop(&context, &task.id, &stop).await.is_err() {
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+
+    fn context(&self, name: &str) -> Context {
+        let process = self.client(name);
+        Context { bus: Arc::new(Bus(process.clone())), clock: Arc::new(ProcessClock(process)) }
     }
 
     async fn goes_offline(self: Arc<Self>) {
@@ -331,7 +371,7 @@ impl World {
         }
         self.net.note("world", || "all tasks have ended".into());
         // Time for the last syncs, and for what was reported late.
-        sleep(Duration::from_secs(120)).await;
+        sleep(Duration::from_secs(75)).await;
     }
 
     /// What is still to be done.

@@ -14,6 +14,8 @@ use super::stream::{Message, Stream};
 /// Acks of the last moments are lost when the server restarts: it writes a consumer's state a little later.
 const UNSAVED: Duration = Duration::from_millis(500);
 
+/// A clone is one to keep: it shares the readers.
+#[derive(Clone)]
 pub struct Consumer {
     settings: ConsumerSettings,
     /// The last place that was delivered, or passed over because the filter does not cover it.
@@ -27,6 +29,7 @@ pub struct Consumer {
 }
 
 /// A message that was delivered and not acknowledged.
+#[derive(Clone)]
 struct Pending {
     again: Instant,
     delivered: u64,

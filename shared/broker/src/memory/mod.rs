@@ -41,6 +41,12 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
+/// All that a broker held at some moment.
+pub struct Backup {
+    streams: BTreeMap<String, Stream>,
+    consumers: BTreeMap<(String, String), Consumer>,
+}
+
 #[derive(Default)]
 struct State {
     streams: BTreeMap<String, Stream>,
@@ -97,6 +103,20 @@ impl MemoryBroker {
         for consumer in self.state().consumers.values_mut() {
             consumer.restart(now);
         }
+    }
+
+    /// Keeps all that there is now.
+    pub fn backup(&self) -> Backup {
+        let state = self.state();
+        Backup { streams: state.streams.clone(), consumers: state.consumers.clone() }
+    }
+
+    /// Makes it what it was; all that was stored since is lost.
+    pub fn restore(&self, backup: Backup) {
+        let mut state = self.state();
+        (state.streams, state.consumers) = (backup.streams, backup.consumers);
+        drop(state);
+        self.restart();
     }
 
     /// All messages of a stream, in order.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// A file of `nats/streams` or `nats/buckets`; spans in nanoseconds.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "what changes nothing in memory is named so that it is accepted")]
 pub struct StreamSettings {
@@ -43,7 +43,7 @@ pub struct StreamSettings {
 }
 
 /// What happens when a stream is full; no stream of `nats/` has a limit that it could reach.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Discard {
     #[default]
@@ -52,7 +52,7 @@ enum Discard {
 }
 
 /// A file of `nats/consumers`; spans in nanoseconds.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "what changes nothing in memory is named so that it is accepted")]
 pub struct ConsumerSettings {
@@ -78,22 +78,22 @@ pub struct ConsumerSettings {
 }
 
 /// The only policies that are modelled.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum All {
     All,
 }
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Explicit {
     Explicit,
 }
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Instant {
     Instant,
 }
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "i64")]
 struct Unlimited;
 

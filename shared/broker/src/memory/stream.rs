@@ -15,6 +15,7 @@ const MAX_PAYLOAD: usize = 1024 * 1024;
 const SCHEDULE: &str = "Nats-Schedule";
 const TARGET: &str = "Nats-Schedule-Target";
 
+#[derive(Clone)]
 pub struct Stream {
     settings: StreamSettings,
     messages: BTreeMap<u64, Message>,
@@ -27,6 +28,7 @@ pub struct Stream {
 }
 
 /// A stored message.
+#[derive(Clone)]
 pub struct Message {
     pub subject: String,
     pub headers: Vec<(String, String)>,
