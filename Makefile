@@ -15,7 +15,7 @@ up: tools ## Run everything in one process, with a NATS server of its own, until
 	target/debug/muster up
 
 demo: tools ## Show the whole way of a task with three real and 1,000 virtual agents
-	cargo build -p muster -p muster-agent
+	cargo build -p muster -p muster-agent --bins --examples
 	deploy/demo
 
 test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them without containers

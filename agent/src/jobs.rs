@@ -10,7 +10,7 @@ use muster_core::message::Outcome;
 use muster_core::stamp::Stamp;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::rules::Single;
 
@@ -35,7 +35,9 @@ pub struct Jobs {
     told: UnboundedReceiver<Said>,
     working: JoinSet<()>,
     /// The lanes at work, with the version of each: the same one, handed over again, is not begun again.
-    lanes: HashMap<Lane, Stamp>,
+    lanes: HashMap<Lane, (Stamp, AbortHandle)>,
+    /// How many edge commands are at work.
+    runs: usize,
 }
 
 impl Default for Jobs {
@@ -48,27 +50,35 @@ impl Jobs {
     /// None at work.
     pub fn new() -> Self {
         let (tell, told) = unbounded_channel();
-        Self { tell, told, working: JoinSet::new(), lanes: HashMap::new() }
+        Self { tell, told, working: JoinSet::new(), lanes: HashMap::new(), runs: 0 }
     }
 
     /// Whether this version of the lane, or a newer one, is being put in force.
     pub fn has(&self, single: &Single) -> bool {
-        self.lanes.get(&single.lane).is_some_and(|version| *version >= single.entry.version)
+        self.lanes.get(&single.lane).is_some_and(|(version, _)| *version >= single.entry.version)
     }
 
-    /// Puts a lane in force beside the session.
+    /// How many edge commands are at work.
+    pub const fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// Puts a lane in force beside the session. An older version of it that is at work is given up: this one overtakes it.
     pub fn lane(&mut self, single: Single, work: impl Future<Output = Result<Value, Outcome>> + Send + 'static) {
-        self.lanes.insert(single.lane.clone(), single.entry.version);
-        let tell = self.tell.clone();
-        self.working.spawn(async move {
+        let (lane, version, tell) = (single.lane.clone(), single.entry.version, self.tell.clone());
+        let working = self.working.spawn(async move {
             let begun = || Said::Started(single.clone());
             let done = told(&tell, begun, work).await;
             let _ = tell.send(Said::Lane(single, done));
         });
+        if let Some((_, older)) = self.lanes.insert(lane, (version, working)) {
+            older.abort();
+        }
     }
 
     /// Carries out an edge command beside the session.
     pub fn run(&mut self, task: String, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.runs += 1;
         let tell = self.tell.clone();
         self.working.spawn(async move {
             let outcome = told(&tell, || Said::Began(task.clone()), work).await;
@@ -81,10 +91,14 @@ impl Jobs {
         // This side holds a sender, so the channel never closes.
         let Some(said) = self.told.recv().await else { return std::future::pending().await };
         while self.working.try_join_next().is_some() {}
-        if let Said::Lane(single, _) = &said
-            && self.lanes.get(&single.lane) == Some(&single.entry.version)
-        {
-            self.lanes.remove(&single.lane);
+        match &said {
+            Said::Lane(single, _)
+                if self.lanes.get(&single.lane).is_some_and(|(version, _)| *version == single.entry.version) =>
+            {
+                self.lanes.remove(&single.lane);
+            }
+            Said::Run(..) => self.runs -= 1,
+            _ => {}
         }
         said
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Event, HeaderMap};
+use bytes::Bytes;
 use muster_core::message::Refused;
 use muster_core::problem::Refusal;
 use muster_telemetry::trace::Origin;
@@ -169,7 +170,19 @@ pub async fn ask<T: DeserializeOwned>(
     question: &impl Serialize,
 ) -> Result<T, Unanswered> {
     let question = serde_json::to_vec(question).map_err(|error| Unanswered::Garbled(error.to_string()))?;
-    let mut request = async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER));
+    ask_bytes(client, subject, question.into()).await
+}
+
+/// Asks the gateway with a question that is bytes.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_bytes<T: DeserializeOwned>(
+    client: &Client,
+    subject: String,
+    question: Bytes,
+) -> Result<T, Unanswered> {
+    let mut request = async_nats::Request::new().payload(question).timeout(Some(ANSWER));
     if let Some((name, value)) = Origin::current().header() {
         let mut headers = HeaderMap::new();
         headers.insert(name, value);

@@ -135,6 +135,8 @@ mod tests {
             "muster task targets t0-1 --status failure --all -o json",
             "muster task retry t0-1 --status failure,timeout --id again --wait --wait-timeout 1m",
             "muster why t0-1 001",
+            "muster agent sca 001 --policy cis_debian12 -o json",
+            "muster agent vulnerabilities 001 -o json",
             "muster doctor -o json",
             "muster completions zsh",
             "muster group delete web --wait-timeout 2s",

@@ -88,13 +88,13 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let mut system = System::start().await?;
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
-    let mut agent = system.agent(&root, "web-1")?;
+    let agent = system.agent(&root, "web-1")?;
     let id = enrolled(&system, "web-1").await;
     let _fleet = system.fleet(4).await?;
     system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
 
     // An open task of an agent that is away: its recipient is gone with it.
-    agent.signal(muster_testkit::Signal::STOP)?;
+    agent.signal_child(muster_testkit::Signal::STOP)?;
     let assign =
         json!({ "target": { "type": "agent", "id": id }, "args": { "operation": "assign", "groups": ["web"] } });
     let open = system.publish("group-assignment", &assign).await?;
@@ -103,7 +103,7 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let task = system.publish("agent-deletion", &delete).await?;
     let ended = system.ended(&open).await;
     assert_eq!((ended.state, ended.counts.gone), (State::Succeeded, 1), "{ended:?}");
-    agent.signal(muster_testkit::Signal::CONT)?;
+    agent.signal_child(muster_testkit::Signal::CONT)?;
     let ended = system.ended(&task).await;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow, bail};
+use muster_core::findings::Finding;
 use muster_core::names::agent_name_fault;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,14 @@ pub use self::token::TokenSource;
 use self::session::Session;
 use self::worker::{ABILITIES, Worker};
 use crate::configurator::Configurator;
-use crate::disk::{DiskLedger, Enrolment, Identity, Root};
+use crate::disk::{DiskLedger, Enrolment, Identity, Local, Root};
 use crate::jobs::Jobs;
 use crate::link::{Access, Secret};
 use crate::modules::active_response::ActiveResponses;
+use crate::modules::sca::{Sca, Surroundings, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
 use crate::rules::{About, Core};
+use crate::upgrade::Upgrades;
 
 /// What an agent is told when it is started.
 #[derive(Debug, Clone)]
@@ -38,6 +42,21 @@ pub struct Settings {
     pub name: Option<String>,
     /// Labels of its own.
     pub labels: BTreeMap<String, String>,
+    /// The version that it says it has.
+    pub version: String,
+    /// Whether a supervisor started it, which can start another version: without one it refuses upgrades.
+    pub supervised: bool,
+    /// The root of the system whose packages it lists: `/`, or where a container has its host's.
+    pub inventory: PathBuf,
+}
+
+/// Why an agent has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was told to, or was deleted.
+    Stopped,
+    /// Another version is to be started in its place.
+    Switch,
 }
 
 /// Runs an agent until `stop` is cancelled: enrols it if it has no id, puts what it knows in force, and then does what
@@ -46,15 +65,22 @@ pub struct Settings {
 /// # Errors
 /// When another agent runs in this directory, its files cannot be read or written, it has neither an id nor a token, or its
 /// enrolment is refused.
-pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<End> {
     let root = Root::open(&settings.root);
     let root = root.with_context(|| format!("the directory {} cannot be used", settings.root.display()))?;
     // The ledger is the lock of the directory: it comes before everything else.
     let (ledger, state) = DiskLedger::open(&root.ledger())?;
     let mut core = Core::start(state, ledger, ABILITIES)?;
+    let upgrades = settings.supervised.then(|| Upgrades::open(root.path(), &settings.version)).transpose()?;
+    if let Some(upgrades) = &upgrades
+        && let Some((single, done)) = upgrades.settled()?
+    {
+        core.done(single, done)?;
+        upgrades.told()?;
+    }
     let mut identity = Identity::open(&root)?;
     let about = About {
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: settings.version.clone(),
         os: std::env::consts::OS.into(),
         arch: std::env::consts::ARCH.into(),
         labels: settings.labels.clone(),
@@ -64,6 +90,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         tracing::error!(%why, "what was in force cannot be put in force again; the gateway is asked for all of it");
         core.forget()?;
     }
+    let local = Local::read(&root)?;
     let seed = Secret(identity.key.seed()?);
     let access = |token| Access { url: settings.url.clone(), seed: seed.clone(), token };
     let enrolment = match identity.enrolment.clone() {
@@ -78,7 +105,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
             let enrolling = enrol::enrol(&access, &identity.key, name, &about);
             let Some(enrolled) = stop.run_until_cancelled(enrolling).await else {
                 configurator.stop().await;
-                return Ok(());
+                return Ok(End::Stopped);
             };
             let enrolled = enrolled?;
             identity.keep(&root, enrolled.clone())?;
@@ -91,7 +118,25 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let (responses, jobs) = (ActiveResponses::open(root.path(), &enrolment.name).await?, Jobs::new());
     // What is missing is asked for once the gateway has answered.
     let short = !configurator.follow(core.state()).is_empty();
-    let worker = Worker { core, configurator, responses, jobs, client, root, identity, enrolment, short };
+    let subject = format!("agent.{}.findings.{}", enrolment.id, Finding::Sca.name());
+    let surroundings = Surroundings { commands: local.sca.remote_commands, client: client.clone(), subject };
+    let sca = Sca::start(root.path(), surroundings, Wanted::of(configurator.modules()));
+    let subject = format!("agent.{}.packages", enrolment.id);
+    let vulnerabilities = Vulnerabilities::of(&settings.inventory, client.clone(), subject);
+    let worker = Worker {
+        core,
+        configurator,
+        responses,
+        sca,
+        vulnerabilities,
+        upgrades,
+        jobs,
+        client,
+        root,
+        identity,
+        enrolment,
+        short,
+    };
     Session::new(worker, about, connected).run(stop).await
 }
 

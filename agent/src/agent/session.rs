@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::End;
 use super::timer::Timer;
 use super::worker::Worker;
 use crate::jobs::Said;
@@ -69,13 +70,20 @@ impl Session {
         }
     }
 
-    /// Runs until `stop` is cancelled.
-    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Runs until `stop` is cancelled, or another version is staged.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<End> {
+        let staged = self.worker.upgrades.as_ref().map(|upgrades| upgrades.staged().clone()).unwrap_or_default();
+        let mut end = End::Stopped;
         // Subscribed first: what is pushed from now on is not lost between the answer to the hello and the first push.
         let mut pushes = self.subscribe().await?;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                // An edge command that runs is not interrupted: it would not be started again.
+                () = staged.cancelled(), if self.worker.jobs.runs() == 0 => {
+                    end = End::Switch;
+                    break;
+                }
                 push = pushes.next() => match push {
                     Some(push) => {
                         traced(&push).run(self.pushed(push)).await?;
@@ -102,7 +110,8 @@ impl Session {
         self.asked.shutdown().await;
         self.worker.jobs.stop().await;
         self.worker.configurator.stop().await;
-        self.worker.client.flush().await.context("the last messages were not sent")
+        self.worker.client.flush().await.context("the last messages were not sent")?;
+        Ok(end)
     }
 
     async fn subscribe(&self) -> anyhow::Result<Subscriber> {
@@ -196,6 +205,9 @@ impl Session {
     async fn answered(&mut self, asked: Asked) -> anyhow::Result<()> {
         match asked {
             Asked::State(Ok(hand_over)) => {
+                if !self.greeted {
+                    self.worker.greeted()?;
+                }
                 (self.greeted, self.asking) = (true, false);
                 self.sync.answered(hand_over.sync_after);
                 let more = hand_over.more;

@@ -15,12 +15,24 @@ use crate::disk::{DiskLedger, Enrolment, Identity, Root};
 use crate::jobs::{Jobs, Said};
 use crate::link::ask;
 use crate::modules::active_response::ActiveResponses;
-use crate::rules::outcome::{INVALID, UNKNOWN, outcome};
+use crate::modules::sca::{Sca, Wanted};
+use crate::modules::vulnerabilities::Vulnerabilities;
+use crate::rules::outcome::{INVALID, NOT_APPLIED, UNKNOWN, outcome};
 use crate::rules::{Abilities, Core, InForce, Single, Step, Target};
+use crate::upgrade::{Gateway, Upgrades};
 
 /// What this agent can carry out.
 pub const ABILITIES: Abilities = Abilities {
-    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::ACTIVE_RESPONSE],
+    lanes: &[
+        Lane::GROUPS,
+        Lane::CONFIG,
+        Lane::NAME,
+        Lane::VERSION,
+        Lane::SCA,
+        Lane::SCA_CONTENT,
+        Lane::ACTIVE_RESPONSE,
+        Lane::RESCAN,
+    ],
     actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
 };
 /// The edge command that tells an agent that it was deleted.
@@ -33,6 +45,8 @@ pub struct Worker {
     pub core: Core<DiskLedger>,
     pub configurator: Configurator,
     pub responses: ActiveResponses,
+    pub sca: Sca,
+    pub vulnerabilities: Vulnerabilities,
     pub jobs: Jobs,
     pub client: Client,
     pub root: Root,
@@ -40,12 +54,28 @@ pub struct Worker {
     pub enrolment: Enrolment,
     /// Whether contents that are in force are missing on disk.
     pub short: bool,
+    /// What changes the agent's program; none when nobody would start another one.
+    pub upgrades: Option<Upgrades>,
 }
 
 impl Worker {
     /// The subject `agent.<id>.<what>`.
     pub fn subject(&self, what: &str) -> String {
         format!("agent.{}.{what}", self.enrolment.id)
+    }
+
+    /// The hello was answered: a version that was tried has proven itself. To be called before what the answer says is done.
+    ///
+    /// # Errors
+    /// When that cannot be written: the agent must not go on.
+    pub fn greeted(&mut self) -> anyhow::Result<()> {
+        if let Some(upgrades) = &self.upgrades
+            && let Some((single, done)) = upgrades.greeted()?
+        {
+            self.core.done(single, done)?;
+            upgrades.told()?;
+        }
+        Ok(())
     }
 
     /// Carries out a hand-over. True when the agent must sync soon.
@@ -103,7 +133,11 @@ impl Worker {
     /// configuration had disabled them. True when some are not to be had now.
     pub async fn follow(&mut self) -> bool {
         let mut missing = self.configurator.follow(self.core.state());
-        if !missing.is_empty() {
+        // What an SCA content consists of is known when its manifest is there.
+        for _ in 0..2 {
+            if missing.is_empty() {
+                break;
+            }
             for digest in missing {
                 if let Err(why) = self.body(&digest, &BTreeMap::new()).await {
                     tracing::warn!(digest, %why, "a content is not to be had now; it is asked for again");
@@ -111,6 +145,7 @@ impl Worker {
             }
             missing = self.configurator.follow(self.core.state());
         }
+        self.sca.follow(Wanted::of(self.configurator.modules()));
         self.short = !missing.is_empty();
         self.short
     }
@@ -144,17 +179,39 @@ impl Worker {
             return Ok(false);
         }
         if let Some(digest) = &single.entry.digest
-            && let Err(why) = self.body(digest, bodies).await
+            && let Err(why) = self.content(&single.lane, digest, bodies).await
         {
             tracing::warn!(lane = %single.lane, %why, "a content is not to be had now; it is asked for again");
             return Ok(true);
         }
         let done = match single.lane.kind() {
             Lane::NAME => self.named(&single)?,
-            Lane::SCA | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
+            Lane::RESCAN => {
+                let scanning = self.vulnerabilities.scan(&single);
+                self.jobs.lane(single, scanning);
+                return Ok(false);
+            }
+            Lane::SCA | Lane::SCA_CONTENT | Lane::ACTIVE_RESPONSE => self.configurator.check_content(&single),
+            Lane::VERSION => match self.upgrade(&single) {
+                Ok(()) => return Ok(false),
+                Err(why) => Err(why),
+            },
             kind => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),
         };
         self.done(single, done).await
+    }
+
+    /// Begins to bring the agent to another version.
+    fn upgrade(&mut self, single: &Single) -> Result<(), Outcome> {
+        let Some(upgrades) = &self.upgrades else {
+            let why = "no supervisor would start another version; run this agent with the program muster-agent";
+            return Err(outcome(NOT_APPLIED, why));
+        };
+        let body = single.entry.digest.as_ref().and_then(|digest| self.configurator.contents().get(digest));
+        let body = body.ok_or_else(|| outcome(INVALID, "the lane names no upgrade"))?;
+        let source = Gateway { client: self.client.clone(), subject: self.subject("package") };
+        self.jobs.lane(single.clone(), upgrades.put(single.clone(), body, source));
+        Ok(())
     }
 
     /// Says what came of a lane.
@@ -194,6 +251,15 @@ impl Worker {
     async fn fetch(&self, state: &InForce, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
         for (group, digest) in &state.configurations {
             self.body(digest, bodies).await.with_context(|| format!("group {group}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the content of a lane is on disk, with all that it consists of.
+    async fn content(&self, lane: &Lane, digest: &str, bodies: &BTreeMap<String, String>) -> anyhow::Result<()> {
+        self.body(digest, bodies).await?;
+        for part in self.configurator.parts(lane, digest) {
+            self.body(&part, bodies).await?;
         }
         Ok(())
     }

@@ -44,6 +44,11 @@ impl Root {
         self.0.join("agent.json")
     }
 
+    /// What only the administrator of the machine says.
+    pub fn local(&self) -> PathBuf {
+        self.0.join("local.yml")
+    }
+
     /// The configurations of its groups as they were received.
     pub fn groups(&self) -> PathBuf {
         self.0.join("groups")

@@ -1,6 +1,6 @@
 //! The virtual fleet: many agents in one process over a few connections. Each runs the agent's own rules
-//! ([`crate::rules`]) with a ledger in memory; only what is done with a configuration is left out: it is checked, once
-//! for each digest, and not loaded.
+//! ([`crate::rules`]) with a ledger in memory; only what is done with a content is left out: it is read as the agent's
+//! modules read it, once for each digest, and not loaded. So virtual agents scan nothing and find nothing.
 
 mod alarms;
 mod arrive;
@@ -34,7 +34,7 @@ use crate::rules::{Abilities, About, Core, Memory, State};
 /// Virtual agents take every command: they have nothing to carry out.
 const ABILITIES: Abilities = Abilities {
     lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE, Lane::RESCAN],
-    actions: &["run-active-response"],
+    actions: &["disconnect", "run-active-response"],
 };
 
 /// A running fleet. It ends when the token that it was started with is cancelled.

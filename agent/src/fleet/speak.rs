@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
+use muster_core::lane::Lane;
 use muster_core::message::{BodyAnswer, Confirmed, HandOver, Outcome, Report};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::alarms::What;
 use super::{Inner, digests};
 use crate::link::{Unanswered, jittered, pause};
-use crate::rules::outcome::{NOT_APPLIED, outcome};
+use crate::rules::outcome::{INVALID, NOT_APPLIED, outcome};
 use crate::rules::{Core, Memory, Step, Target, Which};
 
 /// The code of failures that the settings ask for.
@@ -112,9 +113,10 @@ impl Inner {
 
     /// Carries out a hand-over; true when a sync must follow, which is then due soon.
     async fn take_in(&self, index: u32, hand_over: HandOver) -> bool {
-        for entry in hand_over.commands.iter().flat_map(|command| command.sets.values()) {
+        for (lane, entry) in hand_over.commands.iter().flat_map(|command| &command.sets) {
             let Some(digest) = &entry.digest else { continue };
-            let seen = self.contents.see(digest, hand_over.bodies.get(digest), || self.body(index, digest)).await;
+            let ask = |digest| self.body(index, digest);
+            let seen = self.contents.see(lane, digest, hand_over.bodies.get(digest), ask).await;
             if let Err(why) = seen {
                 tracing::debug!(%why, digest, "a content is not to be had now");
             }
@@ -145,7 +147,18 @@ impl Inner {
                 None => true,
             },
             Step::Lane(single) => {
-                let done = self.outcome(index, single.task().into_iter()).map(|()| Value::Null);
+                let digest = single.entry.digest.as_deref();
+                let Ok(verdict) = digest.map_or(Ok(None), |digest| self.contents.verdict(&single.lane, digest)) else {
+                    return true;
+                };
+                let tasks = single.task().into_iter();
+                let done = match verdict {
+                    Some(why) => {
+                        self.counts.executed(tasks, false);
+                        Err(outcome(INVALID, why))
+                    }
+                    None => self.outcome(index, tasks).map(|()| Value::Null),
+                };
                 let _ = core.done(single, done);
                 false
             }
@@ -162,7 +175,7 @@ impl Inner {
     fn put(&self, index: u32, target: &Target) -> Option<Result<(), Outcome>> {
         let mut done = Ok(());
         for (group, digest) in &target.state.configurations {
-            if let Some(why) = self.contents.verdict(digest).ok()? {
+            if let Some(why) = self.contents.verdict(&Lane::config(group), digest).ok()? {
                 done = done.and(Err(outcome(NOT_APPLIED, format!("group {group}: {why}"))));
             }
         }
@@ -182,7 +195,7 @@ impl Inner {
         if fails { Err(outcome(INJECTED, "injected failure")) } else { Ok(()) }
     }
 
-    async fn body(&self, index: u32, digest: &str) -> anyhow::Result<String> {
+    async fn body(&self, index: u32, digest: String) -> anyhow::Result<String> {
         let id = self.agents[index as usize].id();
         let answer: BodyAnswer = self.line(index).ask(&id, format!("agent.{id}.content.{digest}"), &()).await?;
         Ok(answer.content)

@@ -2,18 +2,21 @@
 
 pub mod active_response;
 pub mod logcollector;
+pub mod sca;
 mod shelf;
+pub mod vulnerabilities;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use muster_active_response::Response;
-use muster_core::configuration::Configuration;
+use muster_core::configuration::{self, Configuration};
 use muster_core::lane::Lane;
 use muster_core::problem::Problem;
 use muster_sca::Policy;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::logcollector::LogCollector;
 pub use self::shelf::{Keeps, Shelf};
@@ -32,10 +35,12 @@ pub struct Applied {
 /// All modules of one agent.
 pub struct Modules {
     logcollector: LogCollector,
-    /// The SCA policies of the agent's groups.
-    pub policies: Shelf<Policy>,
+    /// The SCA policies of the agent's groups, and those of the content manager.
+    pub policies: Shelf<Arc<Policy>>,
     /// The active responses of the agent's groups.
     pub responses: Shelf<Response>,
+    /// What the section `sca` says.
+    pub sca: configuration::Sca,
     /// What the section `active_response` says.
     pub repeated_offenders: Vec<u32>,
 }
@@ -50,8 +55,9 @@ impl Modules {
         let logcollector = LogCollector::start(root).map_err(|e| format!("logcollector: {e}"))?;
         Ok(Self {
             logcollector,
-            policies: Shelf::new(root, Lane::SCA, |_, text| Policy::parse(text).map_err(in_words)),
-            responses: Shelf::new(root, Lane::ACTIVE_RESPONSE, active_response::read),
+            policies: Shelf::new(root, Lane::SCA, sca::read, sca::evidence),
+            responses: Shelf::new(root, Lane::ACTIVE_RESPONSE, active_response::read, |_| Map::new()),
+            sca: Configuration::default().sca(),
             repeated_offenders: Vec::new(),
         })
     }
@@ -74,6 +80,11 @@ impl Modules {
             }
             loaded.insert(section.to_owned(), json!({ "enabled": enabled }));
         }
+        self.sca = configuration.sca();
+        if let Some(Value::Object(section)) = loaded.get_mut("sca") {
+            section.insert("interval".into(), json!(self.sca.interval.as_secs()));
+            section.insert("scan_on_start".into(), json!(self.sca.scan_on_start));
+        }
         self.repeated_offenders = configuration.repeated_offenders();
         Ok(Applied { loaded })
     }
@@ -94,7 +105,7 @@ impl Modules {
     /// The shelf for a kind of lanes; none when the lanes of this kind hold no contents of groups.
     pub fn shelf(&mut self, kind: &str) -> Option<&mut dyn Keeps> {
         match kind {
-            Lane::SCA => Some(&mut self.policies),
+            Lane::SCA | Lane::SCA_CONTENT => Some(&mut self.policies),
             Lane::ACTIVE_RESPONSE => Some(&mut self.responses),
             _ => None,
         }
@@ -115,6 +126,11 @@ impl Modules {
         Ok(missing)
     }
 
+    /// The digests of the contents that are loaded.
+    pub fn digests(&self) -> Vec<(Lane, String)> {
+        [self.policies.digests(), self.responses.digests()].concat()
+    }
+
     /// Ends the modules; what they hold is on disk afterwards.
     pub async fn stop(self) {
         self.logcollector.stop().await;
@@ -122,7 +138,7 @@ impl Modules {
 }
 
 /// Problems of a content in one line.
-fn in_words(problems: Vec<Problem>) -> String {
+pub(crate) fn in_words(problems: Vec<Problem>) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -7,18 +7,24 @@ use std::path::{Path, PathBuf};
 
 use muster_core::lane::Lane;
 use muster_core::names::file_name;
+use serde_json::{Map, Value};
 
 use crate::disk::replace;
 
 /// Reads the text of a content that has this name.
 type Reader<T> = fn(name: &str, text: &str) -> Result<T, String>;
 
-/// The contents of one kind. They are files below `content/<kind>/<group>` for as long as the section of the
+/// What a task is told of a content that was read.
+type Evidence<T> = fn(&T) -> Map<String, Value>;
+
+/// The contents of one kind. They are files below `content/<kind>/<group>`, those that belong to no group below
+/// `content/<kind>` itself (a group has no dot there), for as long as the section of the
 /// configuration that rules them does not disable them.
 pub struct Shelf<T> {
     kind: &'static str,
     directory: PathBuf,
     read: Reader<T>,
+    evidence: Evidence<T>,
     enabled: bool,
     loaded: BTreeMap<Lane, Loaded<T>>,
 }
@@ -33,11 +39,14 @@ pub trait Keeps: Send {
     /// Whether the configuration allows these contents.
     fn is_enabled(&self) -> bool;
 
-    /// Whether this text can be a content of this lane.
+    /// Whether this text can be a content of this lane, and what shows that it was read.
     ///
     /// # Errors
     /// What is wrong with it.
-    fn check(&self, lane: &Lane, text: &str) -> Result<(), String>;
+    fn check(&self, lane: &Lane, text: &str) -> Result<Map<String, Value>, String>;
+
+    /// The digests of what is loaded.
+    fn digests(&self) -> Vec<(Lane, String)>;
 
     /// Allows these contents, or deletes all of them, without following links.
     ///
@@ -59,9 +68,9 @@ pub trait Keeps: Send {
 impl<T> Shelf<T> {
     /// The shelf for the lanes of a kind, below the agent's directory. It is empty, and what a killed agent left on the
     /// disk goes with the first [`Keeps::follow`] if it is not in force.
-    pub fn new(root: &Path, kind: &'static str, read: Reader<T>) -> Self {
+    pub fn new(root: &Path, kind: &'static str, read: Reader<T>, evidence: Evidence<T>) -> Self {
         let directory = root.join("content").join(kind);
-        Self { kind, directory, read, enabled: true, loaded: BTreeMap::new() }
+        Self { kind, directory, read, evidence, enabled: true, loaded: BTreeMap::new() }
     }
 
     /// What an agent in these groups has under a name: the last of its groups that has one has the last word, as with
@@ -84,7 +93,7 @@ impl<T> Shelf<T> {
     /// Deletes the files of what is not loaded.
     fn tidy(&self) -> Result<(), String> {
         let files: BTreeSet<PathBuf> = self.loaded.keys().map(|lane| self.file(lane)).collect();
-        for group in entries(&self.directory)? {
+        for group in entries(&self.directory)?.into_iter().filter(|entry| !files.contains(entry)) {
             if files.iter().any(|file| file.starts_with(&group)) {
                 for file in entries(&group)?.into_iter().filter(|file| !files.contains(file)) {
                     delete(&file)?;
@@ -102,8 +111,12 @@ impl<T: Send> Keeps for Shelf<T> {
         self.enabled
     }
 
-    fn check(&self, lane: &Lane, text: &str) -> Result<(), String> {
-        (self.read)(lane.name().unwrap_or_default(), text).map(drop)
+    fn check(&self, lane: &Lane, text: &str) -> Result<Map<String, Value>, String> {
+        (self.read)(lane.name().unwrap_or_default(), text).map(|content| (self.evidence)(&content))
+    }
+
+    fn digests(&self) -> Vec<(Lane, String)> {
+        self.all().map(|(lane, digest, _)| (lane.clone(), digest.to_owned())).collect()
     }
 
     fn switch(&mut self, enabled: bool) -> Result<(), String> {
@@ -197,7 +210,7 @@ mod tests {
     fn what_is_in_force_is_loaded_and_on_disk_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join("content/sca").join(name);
-        let mut shelf = Shelf::new(root.path(), "sca", number);
+        let mut shelf = Shelf::new(root.path(), "sca", number, |_| Map::new());
         let both = [(lane("web", "cis"), "d1".to_owned()), (lane("eu", "cis"), "d2".to_owned())];
         assert!(shelf.follow(&both, &text).unwrap().is_empty());
         assert!(path("web/cis.yml").exists() && path("eu/cis.yml").exists());
@@ -211,13 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_no_group_lies_beside_the_groups() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join("content/sca").join(name);
+        let mut shelf = Shelf::new(root.path(), "sca", number, |_| Map::new());
+        let own = (Lane::item_of("sca", "cis"), "d1".to_owned());
+        let in_force = [own.clone(), (lane("cis", "cis"), "d2".to_owned())];
+        shelf.follow(&in_force, &text).unwrap();
+        assert!(path("cis.yml").is_file() && path("cis/cis.yml").is_file());
+        shelf.follow(&[own], &text).unwrap();
+        assert!(path("cis.yml").is_file() && !path("cis").exists());
+        shelf.follow(&in_force[1..], &text).unwrap();
+        assert!(!path("cis.yml").exists() && path("cis/cis.yml").is_file());
+    }
+
+    #[test]
     fn what_is_disabled_is_deleted_and_comes_back() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("content/sca/web/cis.yml");
         let stranger = root.path().join("content/active-response/block.json");
         write(&stranger, "stays").unwrap();
         let in_force = [(lane("web", "cis"), "d1".to_owned())];
-        let mut shelf = Shelf::new(root.path(), "sca", number);
+        let mut shelf = Shelf::new(root.path(), "sca", number, |_| Map::new());
         shelf.follow(&in_force, &text).unwrap();
         shelf.switch(false).unwrap();
         assert!(shelf.follow(&in_force, &text).unwrap().is_empty());
@@ -231,7 +259,7 @@ mod tests {
     #[test]
     fn names_of_any_kind_have_files_of_their_own() {
         let root = tempfile::tempdir().unwrap();
-        let mut shelf = Shelf::new(root.path(), "sca", number);
+        let mut shelf = Shelf::new(root.path(), "sca", number, |_| Map::new());
         let names = ["../x", "a.b", "a/b", "..", &"n".repeat(255)];
         let in_force: Vec<_> = names.iter().map(|name| (lane("g..", name), "d1".to_owned())).collect();
         shelf.follow(&in_force, &text).unwrap();

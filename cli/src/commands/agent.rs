@@ -7,6 +7,7 @@ use muster_agent::agent::{self, Settings, TokenSource};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::{sca, vulnerabilities};
 use crate::ask::{ask, control};
 use crate::exit::Exit;
 use crate::output::{Output, fields, print, print_json, say, short, table, text};
@@ -32,6 +33,19 @@ pub(crate) enum Agent {
         /// The agent's id
         id: String,
     },
+    /// Show how the checks of its SCA policies came out, failed ones first
+    Sca {
+        /// The agent's id
+        id: String,
+        /// Only this policy, as its group calls it
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+    },
+    /// Show which vulnerabilities its packages have, the worst first
+    Vulnerabilities {
+        /// The agent's id
+        id: String,
+    },
 }
 
 /// An agent's own options; --url says where the server is.
@@ -46,6 +60,9 @@ pub(crate) struct Run {
     /// A label of its own, such as site=a; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// The root of the system whose packages it lists; in a container, where the host's is mounted
+    #[arg(long, value_name = "DIR", env = "MUSTER_INVENTORY_ROOT", default_value = "/")]
+    inventory_root: PathBuf,
     #[command(flatten)]
     token: TokenSource,
 }
@@ -74,8 +91,12 @@ async fn run(options: Run, url: Option<String>) -> anyhow::Result<()> {
         token: options.token,
         name: options.name,
         labels: options.labels.into_iter().collect(),
+        version: muster_agent::VERSION.into(),
+        // Upgrades are for the program muster-agent, which starts another version of itself.
+        supervised: false,
+        inventory: options.inventory_root,
     };
-    agent::run(settings, shutdown).await
+    agent::run(settings, shutdown).await.map(drop)
 }
 
 pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> anyhow::Result<Exit> {
@@ -84,6 +105,15 @@ pub(crate) async fn agent(output: Output, url: Option<String>, agent: Agent) -> 
         Agent::List { query, limit, after } => {
             let question = json!({ "query": query, "limit": limit, "after": after });
             list(output, &ask(&control().await?, "agent.list", &question).await?)?;
+        }
+        Agent::Sca { id, policy } => {
+            let question = json!({ "agent": id, "of": "sca" });
+            let answer = ask(&control().await?, "agent.findings", &question).await?;
+            sca::show(output, &answer, policy.as_deref())?;
+        }
+        Agent::Vulnerabilities { id } => {
+            let question = json!({ "agent": id, "of": "vulnerabilities" });
+            vulnerabilities::show(output, &ask(&control().await?, "agent.findings", &question).await?)?;
         }
         Agent::Show { id } => show(output, &ask(&control().await?, "agent.get", &json!({ "agent": id })).await?)?,
     }

@@ -26,12 +26,19 @@ const fn entry<F: Function>() -> Entry {
 
 /// All functions, in the order of their names.
 pub const ALL: &[Entry] = &[
+    entry::<active_response_configuration::ActiveResponseConfiguration>(),
+    entry::<active_response_execution::ActiveResponseExecution>(),
     entry::<agent_deletion::AgentDeletion>(),
     entry::<agent_name::AgentName>(),
     entry::<agent_package::AgentPackage>(),
+    entry::<agent_upgrade::AgentUpgrade>(),
+    entry::<cve_content::CveContent>(),
     entry::<group_assignment::GroupAssignment>(),
     entry::<group_configuration::GroupConfiguration>(),
     entry::<rbac_change::RbacChange>(),
     entry::<ruleset_update::RulesetUpdate>(),
+    entry::<sca_content::ScaContent>(),
+    entry::<sca_policy::ScaPolicy>(),
     entry::<server_configuration::ServerConfiguration>(),
+    entry::<vulnerability_rescan::VulnerabilityRescan>(),
 ];

@@ -7,7 +7,6 @@ use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
 use muster_core::problem::{Problem, Refusal, refuse};
 use muster_core::record::Life;
-use muster_core::target::Target;
 use muster_core::task::{Task, TaskType};
 use serde::{Deserialize, Serialize};
 
@@ -30,11 +29,13 @@ impl Function for GroupConfiguration {
     type Args = Args;
 
     fn reads(task: &Task<Args>) -> Vec<Key> {
-        group(task).map(|name| Key::Group(name.to_owned())).into_iter().collect()
+        content::group_of(task.target.as_ref()).map(|name| Key::Group(name.to_owned())).into_iter().collect()
     }
 
     fn plan(task: &Task<Args>, reads: &Reads) -> Result<Plan, Refusal> {
-        let Some(name) = group(task) else { return refuse("wrong-target", "/target", "the target is one group") };
+        let Some(name) = content::group_of(task.target.as_ref()) else {
+            return refuse("wrong-target", "/target", "the target is one group");
+        };
         let there = reads.groups.get(name);
         match there.map(|g| g.life) {
             Some(Life::Alive) => {}
@@ -56,12 +57,5 @@ impl Function for GroupConfiguration {
 
     fn decide(_task: &Task<Args>, plan: &Plan, agent: &AgentView) -> Decision {
         content::decide(plan, agent)
-    }
-}
-
-fn group(task: &Task<Args>) -> Option<&str> {
-    match &task.target {
-        Some(Target::Groups(names)) if names.len() == 1 => names.first().map(String::as_str),
-        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use muster_core::content::{self, State};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::{Problem, Refusal};
+use muster_core::problem::Refusal;
 use muster_core::record::DEFAULT_GROUP;
 use muster_core::settings;
 use muster_core::task::{Task, TaskType};

@@ -252,7 +252,7 @@ async fn see_off(gateway: &Gateway, push: Push) {
 async fn take_in(gateway: &Gateway, agent: &str, answer: &[u8]) -> Result<(), String> {
     let number = agent_number(agent).ok_or("there is no such agent")?;
     let report = report::read(answer).map_err(|errors| errors[0].to_string())?;
-    let confirmed = gateway.results.store(agent, number, report).await.map_err(|fault| fault.to_string())?;
+    let confirmed = gateway.take_in(agent, number, report).await.map_err(|fault| fault.to_string())?;
     if confirmed.is_empty() {
         return Ok(());
     }

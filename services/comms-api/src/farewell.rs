@@ -7,6 +7,7 @@ use muster_core::message::{Command, CommandResult, Outcome, Report, ReportStatus
 use muster_core::numbers::Numbers;
 use muster_core::record::agent_number;
 
+use crate::findings;
 use crate::gateway::Gateway;
 
 /// The edge command of agent-deletion.
@@ -25,6 +26,7 @@ pub async fn see_off(gateway: &Gateway, command: &Command) -> Result<(), Fault> 
         return Err(Fault::Unavailable("the gateway is shutting down".into()));
     }
     forget_commands(gateway, id, number, &command.request_id).await?;
+    findings::forget(&gateway.context.bus, id).await?;
     let result = CommandResult {
         request_id: command.request_id.clone(),
         status: ReportStatus::Success,

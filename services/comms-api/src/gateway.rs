@@ -11,9 +11,10 @@ use muster_broker::{Fault, Link, encode};
 use muster_core::desired::catch_up;
 use muster_core::fleet::Fleet;
 use muster_core::lane::Lane;
-use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Sync};
+use muster_core::message::{BodyAnswer, Confirmed, Enrol, HandOver, Hello, Report, Sync};
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::{Agent, agent_number};
+use muster_core::record::{Agent, Entry, agent_number};
+use muster_core::sca::Manifest;
 use muster_core::stamp::Stamp;
 use muster_core::task::DELIVER_FOR;
 use muster_runtime::steps::Context;
@@ -23,13 +24,17 @@ use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
 use crate::identity::CutOff;
+use crate::nodes::Nodes;
 use crate::pace::{self, Allowances};
+use crate::packages::Packages;
+use crate::proven::proven;
 use crate::records::Records;
-use crate::refusal::{self, unavailable, unknown_agent};
+use crate::refusal::{self, slow_down, unavailable, unknown_agent};
 use crate::report::{self, document};
 use crate::request::{Asks, Request};
 use crate::results::Results;
-use crate::{hand_over, mailbox};
+use crate::scan::Scans;
+use crate::{findings, hand_over, mailbox};
 
 /// What an operator can set.
 #[derive(Debug, Clone, Copy)]
@@ -46,40 +51,57 @@ pub struct Gateway {
     pub(crate) link: Arc<dyn Link>,
     pub(crate) bodies: Bodies,
     pub(crate) results: Results,
+    scans: Scans,
     settings: Settings,
     records: Records,
     enrolments: Enrolments,
     heard: Heard,
     floor: Floor,
     allowances: Allowances<u32>,
+    finders: Allowances<u32>,
+    parts: Allowances<u32>,
+    scanned: Allowances<u32>,
     newcomer: Allowances<String>,
     newcomers: Allowances<()>,
+    packages: Packages,
     cut_off: OnceLock<CutOff>,
+    nodes: Arc<dyn Nodes>,
 }
 
 impl Gateway {
     /// A gateway that answers and stores; [`crate::deliver`] makes it hand over.
-    pub fn start(context: &Context, link: Arc<dyn Link>, settings: Settings) -> Self {
+    pub fn start(context: &Context, link: Arc<dyn Link>, nodes: Arc<dyn Nodes>, settings: Settings) -> Self {
         Self {
             context: context.clone(),
             link,
             bodies: Bodies::new(&context.bus),
             results: Results::start(context),
+            scans: Scans::new(&context.bus, nodes.clone()),
             settings,
             records: Records::start(context),
             enrolments: Enrolments::start(context, settings.epoch),
             heard: Heard::start(context),
             floor: Floor::default(),
             allowances: Allowances::new(pace::AGENT),
+            finders: Allowances::new(pace::FINDINGS),
+            parts: Allowances::new(pace::PARTS),
+            scanned: Allowances::new(pace::SCANS),
             newcomer: Allowances::new(pace::NEWCOMER),
             newcomers: Allowances::new(pace::NEWCOMERS),
+            packages: Packages::new(),
             cut_off: OnceLock::new(),
+            nodes,
         }
     }
 
     /// Lets it cut deleted agents off.
     pub fn cuts_off(&self, cut_off: CutOff) {
         let _ = self.cut_off.set(cut_off);
+    }
+
+    /// The agents' records.
+    pub(crate) const fn records(&self) -> &Records {
+        &self.records
     }
 
     /// What cuts deleted agents off.
@@ -96,12 +118,23 @@ impl Gateway {
     }
 
     /// The answer to a request: what was asked for, or a refusal.
-    pub async fn answer(&self, request: Request, payload: &[u8]) -> Bytes {
-        let answer = match request {
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn answer(&self, request: Request, payload: &[u8]) -> Result<Bytes, Refusal> {
+        match request {
             Request::Enrol { nkey } => self.enrol(&nkey, payload).await,
             Request::Agent { id, asks } => self.agent(&id, asks, payload).await,
-        };
-        answer.unwrap_or_else(refusal::encode)
+        }
+    }
+
+    /// Stores an agent's report, and gives the tasks whose results are stored.
+    ///
+    /// # Errors
+    /// When it is not known that all are stored: the agent reports again.
+    pub async fn take_in(&self, id: &str, number: u32, report: Report) -> Result<Vec<String>, Fault> {
+        let report = proven(self, id, report).await?;
+        self.results.store(id, number, report).await
     }
 
     async fn enrol(&self, nkey: &str, payload: &[u8]) -> Result<Bytes, Refusal> {
@@ -115,7 +148,8 @@ impl Gateway {
 
     async fn agent(&self, id: &str, asks: Asks, payload: &[u8]) -> Result<Bytes, Refusal> {
         let number = agent_number(id).ok_or_else(|| unknown_agent(id))?;
-        if !self.allowances.take(number, self.context.clock.now()) {
+        let allowances = if asks == Asks::Package { &self.parts } else { &self.allowances };
+        if !allowances.take(number, self.context.clock.now()) {
             return Err(slow_down("this agent asks too often"));
         }
         match asks {
@@ -135,14 +169,29 @@ impl Gateway {
             }
             Asks::Result => {
                 let report = report::read(payload)?;
-                let confirmed = self.results.store(id, number, report).await.map_err(unavailable)?;
+                let confirmed = self.take_in(id, number, report).await.map_err(unavailable)?;
                 encode(&Confirmed { confirmed }).map_err(unavailable)
             }
-            Asks::Config(group) => {
-                let lane = Lane::config(&group);
-                self.body(id, |candidate, _| *candidate == lane).await
+            Asks::Config(group) => self.configuration(id, &group).await,
+            Asks::Content(digest) => self.content(id, &digest).await,
+            Asks::Packages => {
+                let now = self.context.clock.now();
+                if !self.scanned.take(number, now) {
+                    return Err(slow_down("this agent asks for scans too often"));
+                }
+                self.scans.scan(id, &self.record(id).await?, payload, now).await
             }
-            Asks::Content(digest) => self.body(id, |_, named| named == digest).await,
+            Asks::Findings(what) => {
+                if !self.finders.take(number, self.context.clock.now()) {
+                    return Err(slow_down("this agent reports findings too often"));
+                }
+                self.record(id).await?;
+                findings::store(&self.context.bus, id, what, payload).await
+            }
+            Asks::Package => {
+                let agent = self.record(id).await?;
+                self.packages.part(self.nodes.as_ref(), &self.bodies, number, &agent, payload).await
+            }
         }
     }
 
@@ -181,29 +230,47 @@ impl Gateway {
         hand_over::bytes(rest, &messages, hand_over::digests(&commands), &bodies)
     }
 
-    /// A body that the agent's record names. Nobody sees the contents of groups that it is not in.
-    async fn body(&self, id: &str, wanted: impl Fn(&Lane, &str) -> bool) -> Result<Bytes, Refusal> {
+    /// The configuration of a group that the agent is in.
+    async fn configuration(&self, id: &str, group: &str) -> Result<Bytes, Refusal> {
+        let (agent, lane) = (self.record(id).await?, Lane::config(group));
+        let entry = agent.lanes.get(&lane).filter(|entry| entry.digest.is_some()).ok_or_else(not_yours)?;
+        self.answer_body(&lane, entry).await
+    }
+
+    /// A body that the agent's record names, or the manifest in it. Nobody sees the contents of groups that it is not in.
+    async fn content(&self, id: &str, digest: &str) -> Result<Bytes, Refusal> {
         let agent = self.record(id).await?;
-        let named = |(lane, entry): &(&Lane, &muster_core::record::Entry)| {
-            entry.digest.as_deref().is_some_and(|digest| wanted(lane, digest))
-        };
-        let Some((lane, entry)) = agent.lanes.iter().find(named) else {
-            let problem = Problem::new("not-yours", "", "your desired state names no such content");
-            return Err(vec![problem.hint("sync")]);
-        };
+        if let Some((lane, entry)) = agent.lanes.iter().find(|(_, entry)| entry.digest.as_deref() == Some(digest)) {
+            return self.answer_body(lane, entry).await;
+        }
+        let lane = Lane::of(Lane::SCA_CONTENT);
+        let content = agent.lanes.get(&lane).filter(|entry| entry.digest.is_some()).ok_or_else(not_yours)?;
+        let manifest = Manifest::read(&self.body(&lane, content).await?).map_err(|_| not_yours())?;
+        let (lane, _) = manifest.bodies().find(|(_, named)| *named == digest).ok_or_else(not_yours)?;
+        let entry = Entry { digest: Some(digest.to_owned()), revision: None, ..content.clone() };
+        self.answer_body(&lane, &entry).await
+    }
+
+    async fn answer_body(&self, lane: &Lane, entry: &Entry) -> Result<Bytes, Refusal> {
+        let content = self.body(lane, entry).await?;
         let digest = entry.digest.clone().unwrap_or_default();
+        encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
+    }
+
+    /// The text that a lane's entry points to.
+    async fn body(&self, lane: &Lane, entry: &Entry) -> Result<String, Refusal> {
+        let digest = entry.digest.as_deref().unwrap_or_default();
         let found: Found = self.bodies.find([(lane, entry)].into_iter()).await.map_err(unavailable)?;
-        let Some(json) = found.get(&digest) else {
+        let Some(json) = found.get(digest) else {
             let message = format!("the content {digest} of {lane} is not stored, or is damaged");
             return Err(refusal::whole("content-missing", message));
         };
-        let content = serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))?;
-        encode(&BodyAnswer { digest, revision: entry.revision, content }).map_err(unavailable)
+        serde_json::from_slice(json).map_err(|e| unavailable(Fault::Refused(e.to_string())))
     }
 }
 
-fn slow_down(why: &str) -> Refusal {
-    vec![Problem::new("slow-down", "", why).hint("wait a few seconds and ask again")]
+fn not_yours() -> Refusal {
+    vec![Problem::new("not-yours", "", "your desired state names no such content").hint("sync")]
 }
 
 /// Between three and five quarters of the interval, in seconds, so that agents that came together do not stay together.

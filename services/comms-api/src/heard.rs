@@ -9,7 +9,7 @@ use muster_core::instant::Instant;
 use muster_core::lane::Lane;
 use muster_core::message::{Hello, Sync};
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::Reported;
+use muster_core::record::{MAX_DIGESTS, Reported};
 use muster_runtime::steps::Context;
 
 use crate::gather::{Gather, Pace};
@@ -19,7 +19,7 @@ const REPORTED: &str = "reported";
 const COARSE: Duration = Duration::from_secs(300);
 /// The longest version, system, label's name or label's value, in bytes.
 const MAX_TEXT: usize = 256;
-/// At most so many labels, and four times so many lanes.
+/// At most so many labels.
 const MAX_LABELS: usize = 128;
 
 const WRITES: Pace =
@@ -96,8 +96,8 @@ pub fn check_hello(hello: &Hello) -> Result<(), Refusal> {
 /// # Errors
 /// When there are too many, or one is none.
 pub fn check_digests(digests: &BTreeMap<Lane, String>) -> Result<(), Refusal> {
-    if digests.len() > 4 * MAX_LABELS {
-        return Err(vec![Problem::new("too-many", "/digests", format!("more than {} lanes", 4 * MAX_LABELS))]);
+    if digests.len() > MAX_DIGESTS {
+        return Err(vec![Problem::new("too-many", "/digests", format!("more than {MAX_DIGESTS} lanes"))]);
     }
     match digests.iter().find(|(_, digest)| digest.len() > 64) {
         Some((lane, _)) => Err(vec![Problem::new("schema", format!("/digests/{lane}"), "not a SHA-256 in hex")]),

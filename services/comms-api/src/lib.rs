@@ -8,6 +8,7 @@ mod bodies;
 mod deliver;
 mod enrol;
 mod farewell;
+mod findings;
 mod floor;
 mod gateway;
 mod gather;
@@ -15,7 +16,10 @@ mod hand_over;
 mod heard;
 mod identity;
 mod mailbox;
+mod nodes;
 mod pace;
+mod packages;
+mod proven;
 mod recent;
 mod records;
 mod refusal;
@@ -23,6 +27,7 @@ mod reply;
 mod report;
 mod request;
 mod results;
+mod scan;
 mod serve;
 mod stops;
 
@@ -40,6 +45,7 @@ use crate::identity::Identity;
 pub use deliver::{Source, deliver};
 pub use gateway::{Gateway, Settings};
 pub use identity::{Connections, CutOff};
+pub use nodes::{NatsNodes, Nodes};
 pub use request::{Asks, Request};
 pub use serve::serve;
 
@@ -61,7 +67,8 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let callout = connect(&shell.connection.as_user(Key::Gateway)?).await?;
     let kicker = connect(&shell.connection.as_user(Key::Kicker)?).await?;
     let link = Arc::new(NatsLink::new(push.clone()).await?);
-    let gateway = Arc::new(Gateway::start(&shell.context, link, settings));
+    let nodes = Arc::new(NatsNodes(shell.client.clone()));
+    let gateway = Arc::new(Gateway::start(&shell.context, link, nodes, settings));
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
     let cut_off = CutOff::start(Arc::new(kicker), shell.context.clock.clone(), shell.shutdown.clone());

@@ -21,6 +21,12 @@ pub struct Rate {
 
 /// What an agent may ask.
 pub const AGENT: Rate = Rate { rate: 20.0, burst: 100.0 };
+/// How often an agent may report what its modules found: these are the largest messages, and each is stored.
+pub const FINDINGS: Rate = Rate { rate: 0.2, burst: 20.0 };
+/// How often an agent may ask for a part of a package, beside all else: a download holds up no report.
+pub const PARTS: Rate = Rate { rate: 20.0, burst: 100.0 };
+/// How often an agent may have its packages matched: it asks again while the nodes do not stand where they are to.
+pub const SCANS: Rate = Rate { rate: 0.1, burst: 20.0 };
 /// How often one key may enrol: an enrolment whose answer was lost is asked for again.
 pub const NEWCOMER: Rate = Rate { rate: 1.0, burst: 20.0 };
 /// How often all keys together may enrol at one gateway: more than the broker can store.

@@ -16,6 +16,20 @@ pub fn unavailable(fault: Fault) -> Refusal {
     vec![Problem::new("unavailable", "", fault.to_string()).hint("ask again in a few seconds")]
 }
 
+/// It may be asked again, but not now.
+pub fn slow_down(why: &str) -> Refusal {
+    vec![Problem::new("slow-down", "", why).hint("wait a few seconds and ask again")]
+}
+
+/// The code of a refusal among NATS' services, by which it differs from any other answer.
+pub fn status(errors: &Refusal) -> &'static str {
+    match errors.first().map(|problem| problem.code.as_str()) {
+        Some("slow-down") => "429",
+        Some("unavailable") => "503",
+        _ => "400",
+    }
+}
+
 /// There is no such agent, or it was deleted.
 pub fn unknown_agent(id: &str) -> Refusal {
     let message = format!("there is no agent '{}'", id.escape_default());
@@ -23,7 +37,7 @@ pub fn unknown_agent(id: &str) -> Refusal {
 }
 
 /// The answer that tells a refusal.
-pub fn encode(errors: Refusal) -> Bytes {
+pub fn encode(errors: &Refusal) -> Bytes {
     // Problems are texts: their JSON form cannot fail.
-    serde_json::to_vec(&Refused { errors }).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(&Refused { errors: errors.clone() }).map(Bytes::from).unwrap_or_default()
 }

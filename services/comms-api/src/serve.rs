@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use async_nats::{Client, Message};
+use async_nats::{Client, HeaderMap, Message};
 use futures::StreamExt;
+use muster_core::package::ERROR_CODE;
 use muster_telemetry::trace::{Origin, Traced};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -99,13 +100,24 @@ async fn answer_one(client: &Client, gateway: &Gateway, message: Message) {
     let origin = Origin::of(|name| headers?.get(name).map(async_nats::HeaderValue::as_str));
     let mut answer = match request {
         Some(request) => Traced::nothing(PART, origin).run(gateway.answer(request, &message.payload)).await,
-        None => refusal::encode(refusal::whole("bad-subject", "there is no such request")),
+        None => Err(refusal::whole("bad-subject", "there is no such request")),
     };
-    if answer.len() > client.max_payload() {
-        let message = format!("the answer has {} bytes, where {} fit", answer.len(), client.max_payload());
-        answer = refusal::encode(refusal::whole("too-large", message));
+    if let Ok(bytes) = &answer
+        && bytes.len() > client.max_payload()
+    {
+        let message = format!("the answer has {} bytes, where {} fit", bytes.len(), client.max_payload());
+        answer = Err(refusal::whole("too-large", message));
     }
-    if let Err(error) = client.publish(reply, answer).await {
+    let sent = match answer {
+        Ok(bytes) => client.publish(reply, bytes).await,
+        Err(errors) => {
+            // The bytes of a package may look like anything: the header says what is a refusal.
+            let mut headers = HeaderMap::new();
+            headers.insert(ERROR_CODE, refusal::status(&errors));
+            client.publish_with_headers(reply, headers, refusal::encode(&errors)).await
+        }
+    };
+    if let Err(error) = sent {
         tracing::warn!(subject, %error, "an answer was not sent");
     }
 }

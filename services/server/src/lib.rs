@@ -8,8 +8,11 @@ mod configuration;
 mod engine;
 mod guard;
 mod node;
+mod objects;
 mod packages;
 mod register;
+mod scan;
+mod vulnerabilities;
 
 use std::path::PathBuf;
 
@@ -31,7 +34,11 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     // The ledger is the lock of the directory: it comes before everything else.
     let (ledger, state) = DiskLedger::open(&root.ledger())?;
     let identity = register::register(&shell, &root, name).await?;
-    let service = shell.register("keeps what all nodes run with, serves packages, judges by roles").await?;
+    let service = shell
+        .register(
+            "keeps what all nodes run with, serves packages, judges by roles, matches packages with vulnerabilities",
+        )
+        .await?;
     let node = Node::start(&shell, root, identity, ledger, state).await?;
     let end = node.run(&shell).await;
     let _ = service.stop().await;

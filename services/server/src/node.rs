@@ -28,10 +28,13 @@ use crate::engine::Rules;
 use crate::guard::Guard;
 use crate::packages::Packages;
 use crate::register::{Identity, record_at};
+use crate::vulnerabilities::Vulnerabilities;
 
 /// What a node can carry out.
-const ABILITIES: Abilities =
-    Abilities { lanes: &[Lane::SERVER_CONFIGURATION, Lane::PACKAGE, Lane::RBAC, Lane::RULESET], actions: &[] };
+const ABILITIES: Abilities = Abilities {
+    lanes: &[Lane::SERVER_CONFIGURATION, Lane::PACKAGE, Lane::RBAC, Lane::RULESET, Lane::CVE_CONTENT],
+    actions: &[],
+};
 /// So many commands are taken at once: each says only that the record is worth a look.
 const PULLED: usize = 500;
 const RESULTS: &str = "RESULTS";
@@ -50,6 +53,7 @@ pub struct Node {
     packages: Packages,
     guard: Guard,
     rules: Rules,
+    vulnerabilities: Vulnerabilities,
 }
 
 impl Node {
@@ -67,6 +71,8 @@ impl Node {
         let (configuration, identity_id) = (Configuration::start(), identity.id.clone());
         let packages = Packages::new(&shell.client, root.path(), configuration.watch());
         let guard = Guard::start(&shell.context.bus, &shell.client, &identity.id).await?;
+        let settings = configuration.watch();
+        let vulnerabilities = Vulnerabilities::start(&shell.client, &identity.id, root.path(), settings).await?;
         let mut node = Self {
             context: shell.context.clone(),
             client: shell.client.clone(),
@@ -78,6 +84,7 @@ impl Node {
             packages,
             guard,
             rules: Rules::start(&shell.client, &identity_id).await?,
+            vulnerabilities,
         };
         node.restore().await?;
         Ok(node)
@@ -187,6 +194,13 @@ impl Node {
                 self.jobs.lane(single, fetching);
                 return Ok(());
             }
+            (Lane::CVE_CONTENT, Some(text)) => {
+                let kept = self.contents.put(&digest(text.as_bytes()), &text);
+                kept.map_err(|error| Failed::Ledger(error.into()))?;
+                let following = self.vulnerabilities.follow(&text);
+                self.jobs.lane(single, following);
+                return Ok(());
+            }
             (Lane::RULESET, Some(text)) => {
                 let kept = self.contents.put(&digest(text.as_bytes()), &text);
                 kept.map_err(|error| Failed::Ledger(error.into()))?;
@@ -262,6 +276,7 @@ impl Node {
                 (Lane::SERVER_CONFIGURATION, Some(text)) => self.configuration.put(&text).is_ok(),
                 // The revision was reported when it was taken; the next one tells its own.
                 (Lane::RULESET, Some(text)) => self.rules.put(0, text).await.is_ok(),
+                (Lane::CVE_CONTENT, Some(text)) => self.vulnerabilities.holds(&text),
                 (_, text) => text.is_some(),
             };
         }

@@ -6,29 +6,25 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::GetErrorKind;
-use async_nats::{Client, HeaderMap, jetstream};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures::StreamExt;
-use minisign_verify::{PublicKey, Signature};
 use muster_agent::rules::outcome::{INVALID, NOT_APPLIED, outcome};
+use muster_agent::signature::{Check, KEYS, Keys, signature};
 use muster_core::message::Outcome;
-use muster_core::names::hex;
-use muster_core::package::{Chunk, MAX_CHUNK, Package};
+use muster_core::package::{Chunk, ERROR_CODE, MAX_CHUNK, Package};
 use muster_core::settings::Settings;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::fs::{File, create_dir_all, metadata, remove_file, rename};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::guard::NODES;
+use crate::objects::{self, Object};
 
 /// The object store.
 const STORE: &str = "packages";
-/// The variable with the public keys that packages are signed with: minisign's, in Base64, separated by commas.
-const KEYS: &str = "MUSTER_PACKAGE_KEYS";
 /// Before the object store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -114,63 +110,25 @@ async fn fetch(
     if metadata(&whole).await.is_ok_and(|found| found.len() == package.size) {
         return Ok(Ok(()));
     }
-    let keys = match keys() {
+    let keys = match Keys::parse(&std::env::var(KEYS).unwrap_or_default()) {
         Ok(keys) => keys,
+        Err(why) => return refused(format!("{KEYS}: {why}")),
+    };
+    let signature = match signature(package) {
+        Ok(signature) => signature,
         Err(why) => return refused(why),
     };
-    let signature = match Signature::decode(&package.signature) {
-        Ok(signature) => signature,
-        Err(error) => return refused(format!("the signature is none: {error}")),
-    };
-    let store = jetstream::new(client.clone()).get_object_store(STORE).await?;
-    let mut object = match store.get(&package.name).await {
-        Ok(object) => object,
-        Err(error) if error.kind() == GetErrorKind::NotFound => {
-            return refused(format!("the object store {STORE} holds no '{}'", package.name));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if object.info.size as u64 != package.size {
-        return refused(format!("it has {} bytes, not {}", object.info.size, package.size));
-    }
     create_dir_all(directory).await?;
     let part = directory.join(format!("{}.part", package.sha256));
-    let mut file = File::create(&part).await?;
-    let mut sha256 = Sha256::new();
-    let mut verifiers: Vec<_> = keys.iter().filter_map(|key| key.verify_stream(&signature).ok()).collect();
-    let mut buffer = Vec::new();
-    loop {
-        // Looked at for each part, so that a new revision counts at once.
-        let size = settings.borrow().chunk_size;
-        buffer.clear();
-        if (&mut object).take(size).read_to_end(&mut buffer).await? == 0 {
-            break;
-        }
-        sha256.update(&buffer);
-        verifiers.iter_mut().for_each(|verifier| verifier.update(&buffer));
-        file.write_all(&buffer).await?;
-    }
-    file.sync_all().await?;
-    let found = hex(&sha256.finalize());
-    if found != package.sha256 {
-        remove_file(&part).await?;
-        return refused(format!("its SHA-256 is {found}"));
-    }
-    if !verifiers.iter_mut().any(|verifier| verifier.finalize().is_ok()) {
-        remove_file(&part).await?;
-        return refused("no key that this node trusts has signed it".into());
+    let mut check = Check::new(&keys, package, &signature);
+    let object = Object { store: STORE, name: &package.name, size: package.size, sha256: &package.sha256 };
+    let fetched = objects::fetch(client, &object, &part, settings, |bytes| check.update(bytes)).await?;
+    if let Err(why) = fetched.and_then(|()| check.finish()) {
+        let _ = remove_file(&part).await;
+        return refused(why);
     }
     rename(&part, &whole).await?;
     Ok(Ok(()))
-}
-
-/// The public keys that packages are signed with.
-fn keys() -> Result<Vec<PublicKey>, String> {
-    let text = std::env::var(KEYS).unwrap_or_default();
-    let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-    let keys: Vec<PublicKey> =
-        keys.map(|key| PublicKey::from_base64(key).map_err(|e| format!("{KEYS}: {e}"))).collect::<Result<_, _>>()?;
-    if keys.is_empty() { Err(format!("this node trusts no key; set {KEYS}")) } else { Ok(keys) }
 }
 
 async fn serve(
@@ -186,7 +144,7 @@ async fn serve(
             Ok(bytes) => client.publish(reply, bytes).await,
             Err(why) => {
                 let mut headers = HeaderMap::new();
-                headers.insert("Nats-Service-Error-Code", "400");
+                headers.insert(ERROR_CODE, "400");
                 headers.insert("Nats-Service-Error", why.as_str());
                 client.publish_with_headers(reply, headers, Bytes::new()).await
             }

@@ -35,6 +35,7 @@ pub(crate) async fn serve(shell: &Shell, service: &Service) -> anyhow::Result<()
         ("group", "members", "members"),
         ("agent", "get", "get"),
         ("agent", "list", "list"),
+        ("agent", "findings", "findings"),
         ("node", "get", "get"),
         ("node", "list", "list"),
     ] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use muster_broker::{Fault, decode, kv};
+use muster_core::findings::{BUCKET, Finding};
 use muster_core::lane::Lane;
 use muster_core::names::{escape, is_any_task_id, unescape};
 use muster_core::numbers::Numbers;
@@ -42,6 +43,7 @@ pub(crate) struct Asked {
     group: Option<String>,
     agent: Option<String>,
     node: Option<String>,
+    of: Option<String>,
     pub(crate) user: Option<String>,
     reason: Option<String>,
     query: Option<String>,
@@ -103,6 +105,7 @@ pub(crate) async fn ask(context: &Context, group: &str, name: &str, asked: Asked
         ("group", "members") => members(context, &asked).await,
         ("node", "get") => nodes::get(context, &need(asked.node, "node")?).await,
         ("node", "list") => nodes::list(context).await,
+        ("agent", "findings") => findings(context, asked).await,
         ("agent", "get") => agent(context, &need(asked.agent, "agent")?).await,
         _ => agents(context, &asked).await,
     }
@@ -212,6 +215,19 @@ async fn agent(context: &Context, id: &str) -> Answer {
     let agent: Agent = read(context, AGENTS, &format!("id.{}", agent_id(number))).await?.ok_or_else(missing)?;
     let reported: Option<Reported> = read(context, "reported", id).await?;
     Ok(json!({ "id": id, "desired": agent, "reported": reported }))
+}
+
+/// What an agent's modules have found: `of` says which.
+async fn findings(context: &Context, asked: Asked) -> Answer {
+    let (id, of) = (need(asked.agent, "agent")?, need(asked.of, "of")?);
+    let refused = |why| Error::Refused(400, vec![Problem::new("schema", "/of", why)]);
+    let of: Finding = of.parse().map_err(refused)?;
+    let missing = || Error::missing("agent", &id, "see: muster agent list");
+    let number = agent_number(&id).ok_or_else(missing)?;
+    let agent: Option<Agent> = read(context, AGENTS, &format!("id.{}", agent_id(number))).await?;
+    agent.filter(|agent| !agent.gone).ok_or_else(missing)?;
+    let found: Option<Value> = read(context, BUCKET, &of.key(&id)).await?;
+    Ok(json!({ "id": id, "of": of.name(), "findings": found }))
 }
 
 async fn agents(context: &Context, asked: &Asked) -> Answer {

@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::function::AgentView;
+use crate::function::{AgentView, Reads};
 use crate::lane::Lane;
 use crate::names::digest;
 use crate::plan::{Body, Change, Decision, Plan};
-use crate::record::{DEFAULT_GROUP, Group};
+use crate::problem::{Problem, Refusal, refuse};
+use crate::record::{DEFAULT_GROUP, Group, Life};
 use crate::target::Target;
 
 /// What a content becomes.
@@ -16,6 +17,8 @@ use crate::target::Target;
 pub enum State {
     /// This text, which is stored with the plan.
     Text(String),
+    /// This text, which counts its revisions itself, as a feed does by its offset.
+    Numbered(String, u64),
     /// The body with this digest, which is stored already.
     Stored(String),
     /// What it is, but nobody may have it.
@@ -43,6 +46,32 @@ struct Pointer {
     revision: u64,
 }
 
+/// The group whose content a task is about; none when its target is anything but one group.
+pub fn group_of(target: Option<&Target>) -> Option<&str> {
+    match target {
+        Some(Target::Groups(names)) if names.len() == 1 => names.first().map(String::as_str),
+        _ => None,
+    }
+}
+
+/// The group whose content a task is about, which must be there.
+///
+/// # Errors
+/// `wrong-target`, `group-deleting` or `unknown-group`.
+pub fn living_group<'a>(target: Option<&'a Target>, reads: &'a Reads) -> Result<(&'a str, &'a Group), Refusal> {
+    let Some(name) = group_of(target) else { return refuse("wrong-target", "/target", "the target is one group") };
+    match reads.groups.get(name) {
+        Some(group) if group.life == Life::Alive => Ok((name, group)),
+        Some(group) if group.life == Life::Deleting => {
+            refuse("group-deleting", "/target/id", format!("the group '{name}' is being deleted"))
+        }
+        _ => {
+            let problem = Problem::new("unknown-group", "/target/id", format!("there is no group '{name}'"));
+            Err(vec![problem.hint("see: muster group list")])
+        }
+    }
+}
+
 /// The plan that brings a content of a group (`config`, `sca=<policy>`) to all its members. When the content is as it
 /// should be, nothing is changed, and members that have it are skipped.
 pub fn of_group(action: &str, name: &str, group: Option<&Group>, content: Lane, state: State) -> Plan {
@@ -57,9 +86,12 @@ pub fn of_nodes(action: &str, group: Option<&Group>, content: Lane, state: State
 fn plan(action: &str, name: &str, group: Option<&Group>, content: Lane, state: State, select: Target) -> Plan {
     let current = group.and_then(|g| g.contents.get(&content));
     let disabled = state == State::Disabled;
-    let counted = if let State::Revision(revision) = state { Some(revision) } else { None };
+    let counted = match state {
+        State::Revision(revision) | State::Numbered(_, revision) => Some(revision),
+        _ => None,
+    };
     let (text, stored) = match state {
-        State::Text(text) => (Some(text), None),
+        State::Text(text) | State::Numbered(text, _) => (Some(text), None),
         State::Stored(digest) => (None, Some(digest)),
         State::Disabled | State::Enabled => (None, current.and_then(|c| c.digest.clone())),
         State::Removed | State::Revision(_) => (None, None),

@@ -106,8 +106,11 @@ pub fn change(group: Option<Group>, change: &Change, task: &Task<impl Sized>) ->
             if group.life == Life::Deleted {
                 group.life = Life::Alive;
                 group.by = Some(task.id.clone());
-                // Contents of the deleted group must not come back; their revisions go on rising in the new ones.
-                group.contents.clear();
+                // Contents of the deleted group must not come back, neither here nor by a command that is late.
+                group.contents.retain(|content, _| content.kind() != Lane::CONFIG);
+                for content in group.contents.values_mut() {
+                    *content = pointer(None, content.revision, false, task);
+                }
             }
             let pointer = pointer(digest.clone(), *revision, *disabled, task);
             group.contents.insert(content.clone(), pointer);

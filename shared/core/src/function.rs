@@ -60,7 +60,7 @@ impl std::ops::Deref for AgentView<'_> {
 }
 
 /// A key that a plan looks at. Agents, groups, names and the index are checked when the plan is stored: it stands only if
-/// they have not changed. Bodies never change; packages and documents are advice.
+/// they have not changed. Bodies never change; what nodes run with, packages and documents are advice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// An agent's record.
@@ -73,6 +73,11 @@ pub enum Key {
     Index(Lane),
     /// The body of this lane with this digest.
     Body(Lane, String),
+    /// A content of the server nodes, with its body, whoever the task's recipients are: it is found where [`Key::Index`]
+    /// is.
+    OfNodes(Lane),
+    /// The body of this lane with this digest, a [`Manifest`](crate::sca::Manifest), and all bodies that it names.
+    Manifest(Lane, String),
     /// The packages that the server nodes hold.
     Packages,
     /// All documents of a bucket, at most 10,000.
@@ -92,7 +97,7 @@ pub struct Reads {
     /// Ids of agents by name.
     #[serde(default)]
     pub names: BTreeMap<String, String>,
-    /// Contents that belong to no group.
+    /// Contents that belong to no group, or to the server nodes.
     #[serde(default)]
     pub index: BTreeMap<Lane, Indexed>,
     /// Bodies by digest.
@@ -106,7 +111,7 @@ pub struct Reads {
     pub documents: Documents,
 }
 
-/// A content that belongs to no group.
+/// A content that belongs to no group, or to the server nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Indexed {

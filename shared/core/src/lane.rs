@@ -112,6 +112,7 @@ impl Lane {
             Self::ACTIVE_RESPONSE => Some(("active-response", self.name()?)),
             Self::VERSION => Some(("packages", "upgrade")),
             Self::PACKAGE => Some(("packages", self.item()?)),
+            Self::CVE_CONTENT => Some(("cve", "feed")),
             Self::RULESET => Some(("rulesets", "ruleset")),
             Self::SERVER_CONFIGURATION => Some(("server-configuration", "configuration")),
             _ => None,

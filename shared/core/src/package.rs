@@ -49,9 +49,11 @@ pub struct Upgrade {
 /// The largest part of a package that is handed over at once, in bytes.
 pub const MAX_CHUNK: u64 = 512 * 1000;
 
+/// The header that tells a refusal from bytes: the code of an error, as NATS' services name it.
+pub const ERROR_CODE: &str = "Nats-Service-Error-Code";
+
 /// A question for a part of a package: `agent.<id>.package`, and `node.package.<sha256>` among nodes. The answer is the
-/// bytes themselves, as many as are there and no more than asked for; or a refusal, with the header
-/// `Nats-Service-Error-Code`.
+/// bytes themselves, as many as are there and no more than asked for; or a refusal, with the header [`ERROR_CODE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chunk {

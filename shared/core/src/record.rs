@@ -10,6 +10,8 @@ use crate::stamp::Stamp;
 
 /// At most this many groups an agent (Wazuh: error 1737).
 pub const MAX_GROUPS: usize = 128;
+/// At most so many digests that are in force are reported.
+pub const MAX_DIGESTS: usize = 512;
 /// The group that every agent joins at its enrolment and that cannot be deleted (Wazuh: error 1712).
 pub const DEFAULT_GROUP: &str = "default";
 
@@ -130,11 +132,12 @@ impl Group {
 
     /// The lanes that a member gets when it joins, at this version of its record.
     pub fn lanes<'a>(&'a self, name: &'a str, version: Stamp) -> impl Iterator<Item = (Lane, Entry)> + 'a {
-        let living = self.contents.iter().filter(|(content, pointer)| {
-            // What was removed, or is disabled, a newcomer never had.
-            pointer.in_force().is_some() || content.bodies().is_none()
-        });
-        living.map(move |(content, pointer)| (Lane::of_content(name, content), pointer.entry(version)))
+        // What was removed, or is disabled, is a state like any other: without it a command of the time before, which comes
+        // late to an agent that has left and joined again, would bring the content back. A configuration is never removed.
+        let stated =
+            |(content, pointer): &(&Lane, &Content)| content.kind() != Lane::CONFIG || pointer.in_force().is_some();
+        let stated = self.contents.iter().filter(stated);
+        stated.map(move |(content, pointer)| (Lane::of_content(name, content), pointer.entry(version)))
     }
 }
 

@@ -22,6 +22,8 @@ const COMMON: &[&str] = &[
     include_str!("../../../schemas/types.json"),
     include_str!("../../../schemas/command.json"),
     include_str!("../../../schemas/package.json"),
+    include_str!("../../../schemas/feed.json"),
+    include_str!("../../../schemas/sca-manifest.json"),
 ];
 
 static REGISTRY: LazyLock<Result<Registry<'static>, String>> = LazyLock::new(|| {
@@ -38,7 +40,8 @@ static REGISTRY: LazyLock<Result<Registry<'static>, String>> = LazyLock::new(|| 
 pub struct Schema(jsonschema::Validator);
 
 impl Schema {
-    /// Compiles the text of a schema; it may refer to `task.json`, `types.json`, `command.json` and `package.json` beside it.
+    /// Compiles the text of a schema; it may refer to `task.json`, `types.json`, `command.json`, `package.json`, `feed.json`
+    /// and `sca-manifest.json` beside it.
     ///
     /// # Errors
     /// When the text is no JSON Schema, or refers to one that is not known.

@@ -84,6 +84,22 @@ impl Process {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
+    /// The first process that it has started and that has not ended: of `muster-agent` the agent proper.
+    pub fn child(&self) -> Option<u32> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Sends a signal to that process.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn signal_child(&self, signal: Signal) -> Result<()> {
+        let child = self.child().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(child.with_context(|| format!("{} has started no process", self.name))?, signal)?)
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone. Fine when it has ended already.
     ///
     /// # Errors

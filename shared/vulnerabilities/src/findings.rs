@@ -17,10 +17,48 @@ pub struct Findings {
     pub unlisted: u32,
     /// How many findings there are.
     pub counts: Counts,
+    /// How many statements cannot be judged.
+    pub unjudged: u32,
+    /// How many findings and statements are left out below, for there are too many.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub left_out: u32,
     /// The worst first.
     pub findings: Vec<Finding>,
     /// What cannot be judged: none of it is known to be safe.
     pub undetermined: Vec<Undetermined>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Findings {
+    /// As many as fit into about so many bytes of JSON, the worst first; the counts stay.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        let (mut room, mut left_out) = (bytes, 0);
+        let mut fits = |size: usize| match room.checked_sub(size + 1) {
+            Some(rest) => {
+                room = rest;
+                true
+            }
+            None => {
+                // From the first one that does not fit all are left out.
+                room = 0;
+                left_out += 1;
+                false
+            }
+        };
+        self.findings.retain(|finding| fits(size(finding)));
+        self.undetermined.retain(|statement| fits(size(statement)));
+        self.left_out += left_out;
+        self
+    }
+}
+
+fn size(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |json| json.len())
 }
 
 /// Findings by severity.

@@ -16,6 +16,10 @@ use crate::version::Format;
 
 /// The most packages of one system.
 pub const MAX_PACKAGES: usize = 50_000;
+/// The most statements that one scan looks at: ten times what a system with a hundred kernels needs.
+const MAX_STATEMENTS: usize = 5_000_000;
+/// The most findings and doubts of one scan.
+const MAX_FINDINGS: usize = 200_000;
 
 impl Database {
     /// Matches the packages of a system with the database as it is at one moment.
@@ -24,7 +28,8 @@ impl Database {
     /// what is said of a package's source counts too, with the source's version, for CVEs that do not name the package itself.
     ///
     /// # Errors
-    /// When there are more than [`MAX_PACKAGES`], or the disk fails.
+    /// When there are more than [`MAX_PACKAGES`], or so many statements about them that no system can be meant; when the disk
+    /// fails.
     pub fn match_packages(&self, os: &Os, packages: &[Package]) -> Result<Findings, Error> {
         if packages.len() > MAX_PACKAGES {
             let message = format!("{} packages; a system has at most {MAX_PACKAGES}", packages.len());
@@ -36,14 +41,20 @@ impl Database {
             Ok(scan) => scan,
             Err(reason) => {
                 findings.undetermined.push(Undetermined { reason, cve: None, package: None, version: None });
+                findings.unjudged = 1;
                 return Ok(findings);
             }
         };
         for package in packages {
             scan.package(package, &mut findings)?;
+            if findings.findings.len() + findings.undetermined.len() > MAX_FINDINGS {
+                let message = format!("more than {MAX_FINDINGS} findings: this is no system");
+                return Err(Problem::new("too-many-findings", "/packages", message).into());
+            }
         }
         findings.findings.sort_unstable();
         findings.undetermined.sort_unstable();
+        findings.unjudged = u32::try_from(findings.undetermined.len()).unwrap_or(u32::MAX);
         findings.counts = findings.findings.iter().fold(Counts::default(), |mut counts, finding| {
             counts.count(finding.severity);
             counts
@@ -59,6 +70,8 @@ struct Scan<'r> {
     container: u16,
     /// How far off the lists of platforms are that were met.
     distances: HashMap<u32, Option<u32>>,
+    /// How many statements were looked at.
+    statements: usize,
 }
 
 impl<'r> Scan<'r> {
@@ -71,7 +84,7 @@ impl<'r> Scan<'r> {
         if !reader.covered(container)?.iter().any(|platform| release.distance_to(platform).is_some()) {
             return Ok(Err(Reason::UnknownRelease));
         }
-        Ok(Ok(Self { reader, release, container, distances: HashMap::new() }))
+        Ok(Ok(Self { reader, release, container, distances: HashMap::new(), statements: 0 }))
     }
 
     fn package(&mut self, package: &Package, findings: &mut Findings) -> Result<(), Error> {
@@ -120,6 +133,11 @@ impl<'r> Scan<'r> {
     /// is none has no verdict. Whether the container speaks of the name at all.
     fn names(&mut self, name: &str, version: &str, judged: &mut Judged) -> Result<bool, Error> {
         let rows = self.reader.rows(self.container, name)?;
+        self.statements += rows.len();
+        if self.statements > MAX_STATEMENTS {
+            let message = format!("more than {MAX_STATEMENTS} statements about these packages: this is no system");
+            return Err(Problem::new("too-many-findings", "/packages", message).into());
+        }
         let listed = !rows.is_empty();
         let installed = self.release.format.version(version);
         for (cve, row) in rows {

@@ -44,7 +44,7 @@ fn scans(text: &str, fill: impl Fn(&Database, &BTreeMap<String, Value>)) {
         scan.counts.iter().for_each(|(severity, count)| counts[severity] = json!(count));
         let expected = json!({
             "offset": 100, "scanned": scan.scanned, "unlisted": scan.unlisted, "counts": counts,
-            "findings": scan.findings, "undetermined": scan.undetermined,
+            "unjudged": scan.undetermined.len(), "findings": scan.findings, "undetermined": scan.undetermined,
         });
         assert_eq!(serde_json::to_value(&found).unwrap(), expected, "{}", scan.case);
         assert_eq!(serde_json::from_value::<Findings>(expected).unwrap(), found, "{}", scan.case);

@@ -22,10 +22,8 @@ use crate::chance::Chance;
 use crate::disk::{DiskLedger, Shared};
 use crate::net::Net;
 
-const ABILITIES: Abilities = Abilities {
-    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME],
-    actions: &["run-active-response", DISCONNECT],
-};
+const ABILITIES: Abilities =
+    Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &["run-active-response", DISCONNECT] };
 const DISCONNECT: &str = "disconnect";
 /// A result that was not confirmed by then is reported again.
 const AGAIN: Duration = Duration::from_secs(8);
@@ -90,8 +88,7 @@ impl Agent {
         self.enrol().await;
         loop {
             let state = self.disk.recover(&self.chance);
-            let ledger =
-                DiskLedger { net: self.net.clone(), disk: self.disk.clone(), chance: self.chance.clone() };
+            let ledger = DiskLedger { net: self.net.clone(), disk: self.disk.clone(), chance: self.chance.clone() };
             self.net.note(&self.name(), || "starts".into());
             if let Ok(core) = Core::start(state, ledger, ABILITIES)
                 && Life::new(self.clone(), core).run().await.is_ok()

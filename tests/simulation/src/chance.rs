@@ -14,9 +14,9 @@ impl Chance {
     /// The chance of a part of the world with this seed.
     pub fn of(seed: u64, part: &str) -> Self {
         // FNV-1a: the same on every machine and in every release of the standard library.
-        let hash = part.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = part
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self(Arc::new(Mutex::new(Rng::with_seed(hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))))
     }
 

@@ -102,8 +102,7 @@ impl Processes {
 
 /// One life of a service or function.
 async fn serve(process: Arc<Process>, role: Role) -> anyhow::Result<()> {
-    let context =
-        Context { bus: Arc::new(Bus(process.clone())), clock: Arc::new(ProcessClock(process.clone())) };
+    let context = Context { bus: Arc::new(Bus(process.clone())), clock: Arc::new(ProcessClock(process.clone())) };
     let shutdown = CancellationToken::new();
     let epoch = process.net.epoch();
     match role {

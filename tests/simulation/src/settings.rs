@@ -97,6 +97,9 @@ impl Settings {
         let one_of = |values: &[u64]| chance.pick(values).copied().unwrap_or_default();
         let half = || chance.hits(5000);
         let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|_| half()).collect();
+        let restored = chance.hits(800);
+        // An agent that was deleted after the backup has ended, and no server brings it back.
+        kinds.retain(|kind| !restored || *kind != Kind::Delete);
         if kinds.is_empty() {
             kinds = vec![Kind::Assign, Kind::Run];
         }
@@ -122,7 +125,7 @@ impl Settings {
             cancels: chance.hits(3500),
             enrolments: chance.hits(3500),
             repeats: chance.hits(3500),
-            restored: chance.hits(800),
+            restored,
             liar: chance.hits(1500),
         }
     }

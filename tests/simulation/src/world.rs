@@ -388,12 +388,11 @@ impl World {
             }
         }
         let running = FUNCTIONS.iter().filter(|kind| Some(**kind) != self.net.settings.absent);
-        let consumers =
-            running.map(|kind| ("TASKS", kind.name())).chain([("TASKS", "task-manager")]).chain([
-                ("COMMANDS", "comms-api"),
-                ("RUNS", "comms-api"),
-                ("RESULTS", "result-collector"),
-            ]);
+        let consumers = running.map(|kind| ("TASKS", kind.name())).chain([("TASKS", "task-manager")]).chain([
+            ("COMMANDS", "comms-api"),
+            ("RUNS", "comms-api"),
+            ("RESULTS", "result-collector"),
+        ]);
         for (stream, consumer) in consumers {
             let count = self.net.broker.open(stream, consumer);
             if count > 0 {
@@ -410,7 +409,9 @@ impl World {
 
     /// All summaries.
     pub async fn summaries(&self) -> Vec<Summary> {
-        let Ok(mut found) = self.net.broker.scan("KV_tasks", &kv::subject("tasks", "*")).await else { return Vec::new() };
+        let Ok(mut found) = self.net.broker.scan("KV_tasks", &kv::subject("tasks", "*")).await else {
+            return Vec::new();
+        };
         let mut out = Vec::new();
         while let Some(Ok(entry)) = found.next().await {
             out.extend(entry.body.and_then(|body| serde_json::from_slice(&body).ok()));

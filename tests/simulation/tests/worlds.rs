@@ -52,7 +52,9 @@ fn nothing_is_found_in_any_world() {
     println!("{count} worlds in {:.1} s, {} of them bad", began.elapsed().as_secs_f64(), bad.len());
     if let Some((seed, _)) = bad.iter().next() {
         show(*seed);
-        bad.iter().take(20).for_each(|(seed, violations)| println!("MUSTER_SEED={seed}: {}", violations.join("\n    ")));
+        bad.iter()
+            .take(20)
+            .for_each(|(seed, violations)| println!("MUSTER_SEED={seed}: {}", violations.join("\n    ")));
         panic!("{} of {count} worlds are bad; see one with MUSTER_SEED={seed}", bad.len());
     }
 }

@@ -15,18 +15,32 @@ use super::*;
 
 const GROUPS: [&str; 3] = ["a", "b", "c"];
 
-/// What a task does: the agent is put into groups, or a group gets another configuration.
+/// Contents of groups: their lanes without the group.
+const CONTENTS: [&str; 3] = ["config", "sca=cis", "active-response=block"];
+/// Lanes of the agent itself, with the commands that set them.
+const OWN: [(&str, &str); 4] = [
+    ("version", "upgrade"),
+    ("sca-content", "update-sca-content"),
+    ("rescan", "rescan-vulnerabilities"),
+    ("name", "set-name"),
+];
+
+/// What a task does: the agent is put into groups, a group gets another content or loses it, the agent gets something.
 #[derive(Debug, Clone)]
 enum Act {
     Regroup(Vec<usize>),
-    Configure(usize, u8),
+    Content(usize, usize, Option<u8>),
+    Own(usize, u8),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let subset = proptest::sample::subsequence(vec![0, 1, 2], 0..=3).prop_shuffle();
     let act = prop_oneof![
         subset.prop_map(Act::Regroup),
-        (0..GROUPS.len(), 0..5u8).prop_map(|(group, body)| Act::Configure(group, body)),
+        (0..GROUPS.len(), 0..5u8).prop_map(|(group, body)| Act::Content(group, 0, Some(body))),
+        (0..GROUPS.len(), 1..CONTENTS.len(), proptest::option::weighted(0.8, 0..5u8))
+            .prop_map(|(group, content, body)| Act::Content(group, content, body)),
+        (0..OWN.len(), 0..5u8).prop_map(|(lane, body)| Act::Own(lane, body)),
     ];
     proptest::collection::vec(act, 1..12)
 }
@@ -72,20 +86,37 @@ impl Server {
                 let groups = list.iter().map(|at| GROUPS[*at].to_owned()).collect();
                 ("set-group", Lane::of(Lane::GROUPS), Decision::Groups(groups))
             }
-            Act::Configure(at, body) => {
-                let name = GROUPS[*at];
+            Act::Content(at, content, body) => {
+                let (name, of) = (GROUPS[*at], CONTENTS[*content].parse::<Lane>().unwrap());
                 let content = Content {
                     revision: n,
-                    digest: Some(digest(&[*body])),
+                    digest: body.map(|body| digest(&[body])),
                     disabled: false,
                     order: task.order,
                     task: task.id.clone(),
                 };
-                self.groups.get_mut(name).unwrap().contents.insert(Lane::of(Lane::CONFIG), content.clone());
+                self.groups.get_mut(name).unwrap().contents.insert(of.clone(), content.clone());
                 if !self.record.in_group(name) {
                     return;
                 }
-                ("set-config", Lane::config(name), Decision::Set { digest: content.digest, revision: Some(n) })
+                let action = match (of.kind(), body) {
+                    (Lane::CONFIG, _) => "set-config",
+                    (Lane::SCA, Some(_)) => "set-sca-policy",
+                    (Lane::SCA, None) => "remove-sca-policy",
+                    (_, Some(_)) => "set-active-response",
+                    (_, None) => "remove-active-response",
+                };
+                let decision = Decision::Set { digest: content.digest, revision: Some(n) };
+                (action, Lane::of_content(name, &of), decision)
+            }
+            Act::Own(at, body) => {
+                let (lane, action) = OWN[*at];
+                let decision = match lane {
+                    Lane::NAME => Decision::Name(format!("a{body}")),
+                    Lane::RESCAN => Decision::Set { digest: None, revision: Some(n) },
+                    _ => Decision::Set { digest: Some(digest(&[*body])), revision: Some(n) },
+                };
+                (action, Lane::of(lane), decision)
             }
         };
         let plan = Plan::level(action, lane.clone(), target::Target::All, json!({}));
@@ -116,21 +147,41 @@ impl Server {
             |group: &String| self.record.lanes.get(&Lane::config(group)).and_then(|entry| entry.digest.clone());
         let groups = &self.record.groups;
         let configurations = groups.iter().filter_map(|group| Some((group.clone(), digest(group)?))).collect();
-        InForce { groups: groups.clone(), configurations, contents: vec![] }
+        let alone = |lane: &Lane| !matches!(lane.kind(), Lane::GROUPS | Lane::CONFIG);
+        let contents = self.record.lanes.iter().filter(|(lane, _)| alone(lane));
+        let contents = contents.filter_map(|(lane, entry)| Some((lane.clone(), entry.digest.clone()?))).collect();
+        InForce { groups: groups.clone(), configurations, contents }
     }
+}
+
+/// What is in force, with the contents in the order of their lanes: they come into force in any order.
+fn in_force(core: &Core<Tape>) -> InForce {
+    let mut in_force = core.state().in_force.clone();
+    in_force.contents.sort();
+    in_force
 }
 
 /// Carries out a command; true when the agent asks for a sync.
 fn deliver(core: &mut Core<Tape>, command: Command, bad: &[u8]) -> bool {
-    let steps = core.take(command).unwrap();
-    if let [Step::Set(target)] = steps.as_slice() {
-        let target = target.clone();
-        let fails = |(_, of): &(String, String)| bad.iter().any(|body| *of == digest(&[*body]));
-        let failed = target.state.configurations.iter().any(fails);
-        let done = if failed { Err(outcome::outcome(outcome::NOT_APPLIED, "bad")) } else { Ok(()) };
-        return core.set(target, done).unwrap();
+    let is_bad = |of: &str| bad.iter().any(|body| of == digest(&[*body]));
+    let mut sync = false;
+    for step in core.take(command).unwrap() {
+        match step {
+            Step::Set(target) => {
+                let failed = target.state.configurations.iter().any(|(_, of)| is_bad(of));
+                let done = if failed { Err(outcome::outcome(outcome::NOT_APPLIED, "bad")) } else { Ok(()) };
+                sync |= core.set(target, done).unwrap();
+            }
+            Step::Lane(single) => {
+                let failed = single.entry.digest.as_deref().is_some_and(is_bad);
+                let done = if failed { Err(outcome::outcome(outcome::INVALID, "bad")) } else { Ok(Value::Null) };
+                core.done(single, done).unwrap();
+            }
+            Step::Sync => sync = true,
+            Step::Run { .. } => panic!("no edge command was sent"),
+        }
     }
-    steps == [Step::Sync]
+    sync
 }
 
 proptest! {
@@ -153,7 +204,7 @@ proptest! {
         }
         prop_assert_eq!(&core.state().groups, &server.record.groups);
         prop_assert_eq!(core.sync(BTreeMap::new()).lanes, server.versions());
-        prop_assert_eq!(&core.state().in_force, &server.in_force());
+        prop_assert_eq!(in_force(&core), server.in_force());
         // Every lane's task that is now in force is told as a success.
         let told = reported(&mut core);
         for entry in server.record.lanes.values() {
@@ -186,11 +237,24 @@ proptest! {
         let bad: Vec<String> = bad.iter().map(|body| digest(&[*body])).collect();
         prop_assert!(core.state().in_force.configurations.iter().all(|(_, digest)| !bad.contains(digest)));
         if bad.is_empty() {
-            prop_assert_eq!(&core.state().in_force, &server.in_force());
+            prop_assert_eq!(in_force(&core), server.in_force());
         }
         // A second sync finds nothing to do.
         let held = core.sync(BTreeMap::new()).lanes;
         let again = desired::catch_up(Fleet::Agents, &server.record, "001", |lane| held.get(lane).copied(), Instant(0));
         prop_assert!(again.is_empty());
+    }
+
+    #[test]
+    fn an_agent_with_an_empty_directory_ends_as_one_that_took_every_command(acts in acts()) {
+        let server = Server::history(&acts);
+        let mut old = agent();
+        let asked = server.commands.iter().cloned().fold(false, |asked, command| asked | deliver(&mut old, command, &[]));
+        prop_assert!(!asked, "in their order nothing is missing");
+        let mut fresh = agent();
+        server.sync(&mut fresh, &[]);
+        prop_assert_eq!(&fresh.state().groups, &old.state().groups);
+        prop_assert_eq!(fresh.sync(BTreeMap::new()).lanes, old.sync(BTreeMap::new()).lanes);
+        prop_assert_eq!(in_force(&fresh), in_force(&old));
     }
 }

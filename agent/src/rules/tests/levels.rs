@@ -112,7 +112,7 @@ fn an_unknown_command_fails_for_the_task_of_each_lane() {
 fn a_lane_that_the_agent_does_not_know_fails_and_the_others_are_taken() {
     let mut core = member();
     let mut with = set_group(6, "g6", &["web"], &[("web", entry(4, "c1", Some("w1")))]);
-    with.sets.insert(Lane::item_of("active-response", "web/block"), entry(6, "s1", Some("x")));
+    with.sets.insert(Lane::item_of("weather", "web/rain"), entry(6, "s1", Some("x")));
     assert!(carry_out(&mut core, with, &[]));
     assert_eq!(reported(&mut core), said(&[("c1", true), ("g6", true), ("s1", false)]));
 }

@@ -40,7 +40,16 @@ impl Tape {
         let mut state = State::new("l1".into());
         let written: Vec<Change> = self.0.borrow().iter().flat_map(|(changes, _)| changes.clone()).collect();
         written.into_iter().for_each(|change| state.apply(change));
-        let lanes = &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA];
+        let lanes = &[
+            Lane::GROUPS,
+            Lane::CONFIG,
+            Lane::NAME,
+            Lane::SCA,
+            Lane::ACTIVE_RESPONSE,
+            Lane::VERSION,
+            Lane::SCA_CONTENT,
+            Lane::RESCAN,
+        ];
         Core::start(state, self.clone(), Abilities { lanes, actions }).unwrap()
     }
 

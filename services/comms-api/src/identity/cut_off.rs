@@ -52,11 +52,7 @@ impl CutOff {
     }
 }
 
-async fn work(
-    connections: Arc<dyn Connections>,
-    clock: Arc<dyn Clock>,
-    mut asked: mpsc::UnboundedReceiver<Asked>,
-) {
+async fn work(connections: Arc<dyn Connections>, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedReceiver<Asked>) {
     // Who is looked for, until when.
     let mut watched: BTreeMap<u32, Instant> = BTreeMap::new();
     let mut waiting: Vec<(Numbers, oneshot::Sender<()>)> = Vec::new();

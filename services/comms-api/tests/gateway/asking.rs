@@ -247,3 +247,96 @@ async fn an_agent_that_asks_too_often_slows_only_itself_down() -> Result<()> {
     eventually("the agent is answered again", PATIENCE, again).await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_manifest_names_is_handed_out_and_what_is_found_is_kept() -> Result<()> {
+    let world = World::start().await?;
+    let _gateway = world.gateway().await?;
+    let [id, other] = [world.enrol(&nkey(1), "web-1").await?.id, world.enrol(&nkey(2), "web-2").await?.id];
+    let (policy, stranger) = ("policy: {}\n", "policy: {id: x}\n");
+    let manifest = json!({ "version": "1", "policies": { "cis": digest(policy.as_bytes()) } }).to_string();
+    for (name, body) in [("cis", policy), ("cis", stranger), ("content", manifest.as_str())] {
+        world.put("sca", &format!("{name}.{}", digest(body.as_bytes())), body.to_owned()).await?;
+    }
+    let mut agent = world.record(&id).await?;
+    let version = Stamp::new(0, 2);
+    let sum = Some(digest(manifest.as_bytes()));
+    let entry = Entry { version, order: Stamp::new(0, 9), task: "t0-9".into(), digest: sum, revision: None };
+    agent.lanes.insert(Lane::of(Lane::SCA_CONTENT), entry);
+    world.put("agents", &format!("id.{id}"), serde_json::to_vec(&Agent { version, ..agent })?).await?;
+    let content = |id: &str, body: &str| format!("agent.{id}.content.{}", digest(body.as_bytes()));
+    for body in [policy, &manifest] {
+        let named = || async { world.ask_for::<BodyAnswer>(&content(&id, body), &json!({})).await.ok() };
+        assert_eq!(eventually("the new record", PATIENCE, named).await.content, body);
+        assert_eq!(world.refusal(&content(&other, body), "").await?, "not-yours");
+    }
+    assert_eq!(world.refusal(&content(&id, stranger), "").await?, "not-yours");
+
+    let subject = format!("agent.{id}.findings.sca");
+    let found = json!({ "policies": [] });
+    assert_eq!(world.ask_for::<Value>(&subject, &found).await?, json!({ "stored": true }));
+    assert_eq!(world.stored("KV_findings", &format!("$KV.findings.sca.{id}")).await?, found);
+    assert_eq!(world.refusal(&subject, json!({ "policies": [{}] }).to_string()).await?, "schema");
+    assert_eq!(world.refusal(&subject, vec![b' '; 256 * 1024 + 1]).await?, "too-large");
+    assert_eq!(world.refusal("agent.999.findings.sca", found.to_string()).await?, "unknown-agent");
+    assert_eq!(world.refusal(&format!("agent.{id}.findings.x"), found.to_string()).await?, "bad-subject");
+    assert_eq!(
+        world.stored("KV_findings", &format!("$KV.findings.sca.{id}")).await?,
+        found,
+        "what is bad replaces nothing"
+    );
+    for _ in 0..30 {
+        world.ask(&subject, found.to_string()).await?;
+    }
+    assert_eq!(world.refusal(&subject, found.to_string()).await?, "slow-down");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packages_are_matched_at_the_offset_of_the_record_and_what_is_found_is_kept() -> Result<()> {
+    let world = World::start().await?;
+    let _gateway = world.gateway().await?;
+    let id = world.enrol(&nkey(1), "web-1").await?.id;
+    let subject = format!("agent.{id}.packages");
+    assert_eq!(world.refusal(&subject, "x").await?, "not-yours");
+    let mut agent = world.record(&id).await?;
+    let version = Stamp::new(0, 2);
+    let entry = Entry { version, order: Stamp::new(0, 9), task: "t0-9".into(), digest: None, revision: Some(42) };
+    agent.lanes.insert(Lane::of(Lane::RESCAN), entry);
+    world.put("agents", &format!("id.{id}"), serde_json::to_vec(&Agent { version, ..agent })?).await?;
+    let code = || async { world.refusal(&subject, "x").await.ok().filter(|code| code == "unavailable").map(drop) };
+    eventually("no node is there", PATIENCE, code).await;
+
+    // A node that stands behind at first.
+    let nodes = world.bus.client().clone();
+    let mut asked = nodes.subscribe("node.vulnerabilities.match").await?;
+    nodes.flush().await?;
+    let refusal = json!({ "errors": [{ "code": "not-yet", "pointer": "", "message": "41" }] });
+    let found = json!({ "offset": 42, "scanned": 1, "findings": [{ "cve": "CVE-2024-1001" }], "undetermined": [] });
+    let answers = [refusal.to_string(), "rubbish".to_owned(), found.to_string()];
+    let node = tokio::spawn(async move {
+        for answer in answers {
+            let message = asked.next().await.unwrap();
+            assert_eq!(message.payload, "packed");
+            assert_eq!(message.headers.unwrap().get("Muster-Offset").unwrap().as_str(), "42");
+            nodes.publish(message.reply.unwrap(), answer.into()).await.unwrap();
+        }
+        nodes.flush().await.unwrap();
+    });
+    assert_eq!(world.refusal(&subject, "packed").await?, "not-yet");
+    assert_eq!(world.refusal(&subject, "packed").await?, "unavailable");
+    let answer: Value = serde_json::from_slice(&world.ask(&subject, "packed").await?)?;
+    node.await?;
+    assert!(answer["offset"] == 42 && answer["at"].is_string() && answer["findings"].is_null(), "{answer}");
+    let kept = world.stored("KV_findings", &format!("$KV.findings.vulnerabilities.{id}")).await?;
+    assert_eq!((&kept["findings"], &kept["at"]), (&found["findings"], &answer["at"]));
+    // What a node finds, no agent says of itself.
+    let own = format!("agent.{id}.findings.vulnerabilities");
+    assert_eq!(world.refusal(&own, kept.to_string()).await?, "not-reported");
+    assert_eq!(world.refusal(&subject, vec![0; 1_000_001]).await?, "too-large");
+    for _ in 0..30 {
+        world.ask(&subject, vec![0; 1_000_001]).await?;
+    }
+    assert_eq!(world.refusal(&subject, "packed").await?, "slow-down");
+    Ok(())
+}

@@ -3,4 +3,5 @@
 
 mod asking;
 mod handing_over;
+mod packages;
 mod support;

@@ -37,14 +37,7 @@ struct Pending {
 
 impl Consumer {
     pub fn new(settings: ConsumerSettings) -> Self {
-        Self {
-            settings,
-            upto: 0,
-            pending: BTreeMap::new(),
-            acked: VecDeque::new(),
-            pinned: None,
-            news: Arc::default(),
-        }
+        Self { settings, upto: 0, pending: BTreeMap::new(), acked: VecDeque::new(), pinned: None, news: Arc::default() }
     }
 
     fn ack_wait(&self) -> Duration {

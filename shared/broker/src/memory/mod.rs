@@ -216,9 +216,8 @@ impl Broker for MemoryBroker {
     }
 
     async fn scan(&self, stream: &str, filter: &str) -> Result<BoxStream<'static, Result<Entry, Fault>>, Fault> {
-        let mut found: Vec<Entry> = self.look(stream, |stream| {
-            stream.subjects(filter).filter_map(|subject| stream.newest(subject)).collect()
-        })?;
+        let mut found: Vec<Entry> =
+            self.look(stream, |stream| stream.subjects(filter).filter_map(|subject| stream.newest(subject)).collect())?;
         found.sort_unstable_by_key(|entry| entry.revision);
         Ok(streams::iter(found.into_iter().map(Ok)).boxed())
     }

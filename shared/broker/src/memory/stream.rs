@@ -88,7 +88,8 @@ impl Stream {
 
     /// Removes the messages of the subjects that a filter covers.
     pub fn purge(&mut self, filter: &str) {
-        let places: Vec<u64> = self.subjects(filter).filter_map(|s| self.by_subject.get(s)).flatten().copied().collect();
+        let places: Vec<u64> =
+            self.subjects(filter).filter_map(|s| self.by_subject.get(s)).flatten().copied().collect();
         places.into_iter().for_each(|place| self.remove(place));
     }
 
@@ -214,8 +215,7 @@ impl Stream {
         self.ends.extend(ends.map(|at| (at, self.last)));
         self.due.extend(due.map(|at| (at, self.last)));
         self.by_subject.entry(write.subject.clone()).or_default().push_back(self.last);
-        let message =
-            Message { subject: write.subject, headers: write.headers, body: write.body, at: now, ends, due };
+        let message = Message { subject: write.subject, headers: write.headers, body: write.body, at: now, ends, due };
         self.messages.insert(self.last, message);
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Reads a whole number with `ms`, `s`, `m`, `h` or `d` after it, or nothing for seconds. `None` when the text is
 /// anything else, or longer than 2^64 ms.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -16,6 +18,11 @@ pub fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
+}
+
+/// A duration in a configuration: a text, or a number of seconds.
+pub(super) fn span(value: &Value) -> Option<Duration> {
+    value.as_u64().map(Duration::from_secs).or_else(|| duration(value.as_str()?))
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::{Configuration, duration};
+use super::{Configuration, span};
 
 /// How often files are read at most.
 const MIN_READ_INTERVAL: Duration = Duration::from_millis(10);
@@ -45,10 +43,6 @@ impl Configuration {
             reload_interval: interval("reload_interval", Duration::from_secs(60), MIN_RELOAD_INTERVAL),
         }
     }
-}
-
-fn span(value: &Value) -> Option<Duration> {
-    value.as_u64().map(Duration::from_secs).or_else(|| duration(value.as_str()?))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod active_response;
 mod check;
 mod duration;
 mod logcollector;
+mod sca;
 mod size;
 pub mod yaml;
 
@@ -14,7 +15,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::duration::duration;
+use self::duration::span;
 pub use self::logcollector::Logcollector;
+pub use self::sca::Sca;
 pub use self::size::size;
 use crate::problem::Problem;
 use crate::schema::Schema;

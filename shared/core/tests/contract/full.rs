@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use muster_core::chain::{FORMAT, Frozen, Page, Paged, Planned, Stored};
 use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
+use muster_core::feed::{Feed, Part};
 use muster_core::instant::Instant;
 use muster_core::lane::Lane;
 use muster_core::message::{
@@ -18,6 +19,7 @@ use muster_core::package::Package;
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::Problem;
 use muster_core::record::{Agent, Content, Entry, Group, Life, Reported};
+use muster_core::sca::Manifest;
 use muster_core::stamp::Stamp;
 use muster_core::status::{Counts, State, Status};
 use muster_core::summary::{Stop, StopKind, Summary};
@@ -94,6 +96,15 @@ fn targets() -> Vec<Target> {
         }
     }
     leaves
+}
+
+pub fn feed() -> Feed {
+    let part = Part { object: "cve-snapshot".into(), size: 1, sha256: "4".repeat(64), offset: 5 };
+    Feed { from: 5, to: 9, snapshot: Some(part.clone()), changes: vec![Part { offset: 9, ..part }] }
+}
+
+pub fn manifest() -> Manifest {
+    Manifest { version: text(), policies: [("cis".to_owned(), digest(b"x"))].into() }
 }
 
 pub fn package() -> Package {

@@ -11,10 +11,12 @@ use std::collections::BTreeSet;
 use muster_core::chain::{Frozen, Paged, Planned, Stored};
 use muster_core::dead::DeadLetter;
 use muster_core::fact::{Fact, StoredResult};
+use muster_core::feed::{self, Feed};
 use muster_core::message::{self, Command, Confirmed, Enrol, Enrolled, HandOver, Hello, Refused, Report, Sync};
 use muster_core::names;
-use muster_core::package::{Package, Upgrade};
+use muster_core::package::{Chunk, MAX_CHUNK, Package, Upgrade};
 use muster_core::record::{self, Agent, Group, Reported};
+use muster_core::sca::{self, Manifest};
 use muster_core::schema::Schema;
 use muster_core::summary::Summary;
 use muster_core::target;
@@ -39,7 +41,13 @@ fn rows() -> Vec<Row> {
     vec![
         row::<Envelope>("task", full::envelopes()),
         task_type("group-assignment"),
+        task_type("active-response-execution"),
+        task_type("active-response-configuration"),
         task_type("ruleset-update"),
+        task_type("cve-content"),
+        task_type("vulnerability-rescan"),
+        task_type("sca-content"),
+        task_type("sca-policy"),
         task_type("rbac-change"),
         task_type("server-configuration"),
         task_type("agent-upgrade"),
@@ -48,7 +56,10 @@ fn rows() -> Vec<Row> {
         task_type("agent-name"),
         task_type("group-configuration"),
         row::<Package>("package", vec![full::package()]),
+        row::<Feed>("feed", vec![full::feed()]),
+        row::<Manifest>("sca-manifest", vec![full::manifest()]),
         row::<Upgrade>("upgrade", vec![Upgrade { package: full::package(), force: true }]),
+        row::<Chunk>("chunk", vec![Chunk { sha256: names::digest(b"x"), offset: u64::MAX, length: MAX_CHUNK }]),
         row::<Command>("command", vec![full::command()]),
         row::<HandOver>("hand-over", vec![full::hand_over()]),
         row::<Enrol>("enrol", vec![full::enrol()]),
@@ -72,8 +83,17 @@ fn rows() -> Vec<Row> {
 }
 
 /// Schemas without a type in the core: what others share, and the bodies that are tested where they are read:
-/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses.
-const WITHOUT_TYPE: [&str; 4] = ["types", "agent-configuration", "server-settings", "active-response"];
+/// `configuration` for the agents', `settings` for the server nodes', `muster-active-response` for active responses, the
+/// agent's module for SCA findings, `muster-vulnerabilities` for scans.
+const WITHOUT_TYPE: [&str; 7] = [
+    "types",
+    "agent-configuration",
+    "server-settings",
+    "active-response",
+    "sca-findings",
+    "inventory",
+    "vulnerabilities",
+];
 
 /// The largest numbers that schemas and constants both state.
 const LIMITS: &[(&str, &str, usize)] = &[
@@ -87,9 +107,15 @@ const LIMITS: &[(&str, &str, usize)] = &[
     ("group-assignment", "/properties/args/else/properties/groups/maxItems", record::MAX_GROUPS),
     ("agent", "/properties/groups/maxItems", record::MAX_GROUPS),
     ("command", "/properties/timeout/maximum", task::MAX_TIMEOUT as usize),
+    ("feed", "/properties/changes/maxItems", feed::MAX_CHANGES),
     ("hand-over", "/properties/bodies/additionalProperties/maxLength", message::MAX_BODY),
     ("report", "/properties/results/maxItems", message::MAX_RESULTS),
     ("confirmed", "/properties/confirmed/maxItems", message::MAX_RESULTS),
+    ("sca-findings", "/properties/policies/maxItems", record::MAX_DIGESTS),
+    ("types", "/$defs/digests/maxProperties", record::MAX_DIGESTS),
+    ("sca-manifest", "/properties/policies/maxProperties", sca::MAX_POLICIES),
+    ("sca-policy", "/properties/args/then/properties/content/maxLength", message::MAX_BODY),
+    ("chunk", "/properties/length/maximum", MAX_CHUNK as usize),
 ];
 
 fn row<T: Serialize + DeserializeOwned>(schema: &'static str, full: Vec<T>) -> Row {

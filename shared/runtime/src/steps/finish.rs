@@ -22,12 +22,7 @@ pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
 }
 
 /// Adds the last changes to a batch; false when there are none, or none to make any more.
-pub(super) async fn stage(
-    plan: &Plan,
-    task: &Task<impl Sized>,
-    delivery: u64,
-    txn: &mut Txn,
-) -> Result<bool, Fault> {
+pub(super) async fn stage(plan: &Plan, task: &Task<impl Sized>, delivery: u64, txn: &mut Txn) -> Result<bool, Fault> {
     let name = key::finish(&task.id);
     if plan.finish.is_empty() || txn.fetch::<Stored<Finished>>(&name).await?.is_some() {
         return Ok(false);

@@ -10,6 +10,7 @@ use muster_core::function::{Bound, Documents, Indexed, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::names::escape;
 use muster_core::record::{Content, DEFAULT_GROUP, Group};
+use muster_core::sca::Manifest;
 
 use super::Context;
 use super::changes::{group_key, index_key, name_key};
@@ -30,16 +31,17 @@ pub(super) async fn read(context: &Context, bound: &dyn Bound, txn: &mut Txn) ->
             Key::Name(name) => reads.names.extend(txn.get(&at)?.map(|id| (name, id))),
             Key::Index(content) => {
                 let Some(pointer) = txn.get::<Content>(&at)? else { continue };
-                let body = match &pointer.digest {
-                    Some(digest) => body(context, &content, digest).await?,
-                    None => None,
-                };
-                reads.index.insert(content, Indexed { pointer, body });
+                reads.index.insert(content.clone(), indexed(context, &content, pointer).await?);
+            }
+            Key::OfNodes(content) => {
+                let Some(pointer) = of_nodes(context).await?.remove(&content) else { continue };
+                reads.index.insert(content.clone(), indexed(context, &content, pointer).await?);
             }
             Key::Body(lane, digest) => {
                 let found = body(context, &lane, &digest).await?;
                 reads.bodies.extend(found.map(|body| (digest, body)));
             }
+            Key::Manifest(lane, digest) => reads.bodies.extend(manifest(context, &lane, digest).await?),
             Key::Packages => reads.packages = packages(context).await?,
             Key::Documents(bucket) => reads.documents = documents(context, &bucket).await?,
         }
@@ -54,7 +56,7 @@ fn stored_at(key: &Key) -> Option<String> {
         Key::Group(name) => Some(group_key(name)),
         Key::Name(name) => Some(name_key(name)),
         Key::Index(content) => Some(index_key(content)),
-        Key::Body(..) | Key::Packages | Key::Documents(_) => None,
+        Key::Body(..) | Key::Manifest(..) | Key::OfNodes(_) | Key::Packages | Key::Documents(_) => None,
     }
 }
 
@@ -66,14 +68,40 @@ async fn body(context: &Context, lane: &Lane, digest: &str) -> Result<Option<Str
     found.and_then(|entry| entry.body).map(|body| text(&subject, body)).transpose()
 }
 
-/// The bodies of the packages that the server nodes are to hold, by name.
-async fn packages(context: &Context) -> Result<BTreeMap<String, String>, Fault> {
+/// A manifest with the bodies that it names, by digest. One that cannot be read comes alone: the function says why.
+async fn manifest(context: &Context, lane: &Lane, digest: String) -> Result<BTreeMap<String, String>, Fault> {
+    let mut bodies = BTreeMap::new();
+    let Some(text) = body(context, lane, &digest).await? else { return Ok(bodies) };
+    if let Ok(manifest) = Manifest::read(&text) {
+        for (lane, named) in manifest.bodies() {
+            bodies.extend(body(context, &lane, named).await?.map(|body| (named.to_owned(), body)));
+        }
+    }
+    bodies.insert(digest, text);
+    Ok(bodies)
+}
+
+/// A content with the body that it points to.
+async fn indexed(context: &Context, content: &Lane, pointer: Content) -> Result<Indexed, Fault> {
+    let body = match &pointer.digest {
+        Some(digest) => body(context, content, digest).await?,
+        None => None,
+    };
+    Ok(Indexed { pointer, body })
+}
+
+/// What all server nodes are to run with.
+async fn of_nodes(context: &Context) -> Result<BTreeMap<Lane, Content>, Fault> {
     let (bucket, key) = (Fleet::Nodes.bucket(), group_key(DEFAULT_GROUP));
     let found = context.bus.get(&kv::stream(bucket), &kv::subject(bucket, &key)).await?;
     let Some(held) = found.and_then(|entry| entry.body) else { return Ok(BTreeMap::new()) };
-    let group: Group = decode(bucket, &key, &held)?;
+    decode::<Group>(bucket, &key, &held).map(|group| group.contents)
+}
+
+/// The bodies of the packages that the server nodes are to hold, by name.
+async fn packages(context: &Context) -> Result<BTreeMap<String, String>, Fault> {
     let mut packages = BTreeMap::new();
-    for (lane, pointer) in group.contents.iter().filter(|(lane, _)| lane.kind() == Lane::PACKAGE) {
+    for (lane, pointer) in of_nodes(context).await?.iter().filter(|(lane, _)| lane.kind() == Lane::PACKAGE) {
         let (Some(name), Some(digest)) = (lane.name(), pointer.in_force()) else { continue };
         packages.extend(body(context, lane, digest).await?.map(|body| (name.to_owned(), body)));
     }

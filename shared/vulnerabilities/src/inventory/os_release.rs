@@ -10,9 +10,9 @@ use crate::package::Os;
 /// When it has no `ID`.
 pub fn parse(text: &str) -> Result<Os, Problem> {
     let get = |name: &str| {
-        let assigned = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+        let mut assigned = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
         // As in a shell, the last assignment counts.
-        assigned.last().map(unquoted).filter(|value| !value.is_empty())
+        assigned.next_back().map(unquoted).filter(|value| !value.is_empty())
     };
     let distribution = get("ID").ok_or_else(|| Problem::new("no-os-release", "", "os-release has no ID"))?;
     let codename = ["UBUNTU_CODENAME", "DEBIAN_CODENAME", "VERSION_CODENAME"].into_iter().find_map(get);

@@ -32,12 +32,14 @@ pub(super) fn check(world: &World, rest: &Rest, wrong: &mut Vec<String>) {
             wrong.push(format!("agent {id} is in {:?}, and the index says {:?}", state.groups, record.groups));
         }
         let has: BTreeMap<_, _> = state.lanes.iter().map(|held| (&held.lane, (held.version, &held.digest))).collect();
-        let is: BTreeMap<_, _> = record.lanes.iter().map(|(lane, entry)| (lane, (entry.version, &entry.digest))).collect();
+        let is: BTreeMap<_, _> =
+            record.lanes.iter().map(|(lane, entry)| (lane, (entry.version, &entry.digest))).collect();
         if has != is {
             wrong.push(format!("agent {id} has the lanes {has:?}, and the index says {is:?}"));
         }
         if state.lanes.iter().all(|held| held.failure.is_none()) {
-            let wanted: Vec<(String, String)> = record.groups.iter().filter_map(|group| digest_of(&record, group)).collect();
+            let wanted: Vec<(String, String)> =
+                record.groups.iter().filter_map(|group| digest_of(&record, group)).collect();
             if state.in_force.groups != record.groups || state.in_force.configurations != wanted {
                 wrong.push(format!("agent {id} runs with {:?}, and the index says {wanted:?}", state.in_force));
             }
@@ -86,8 +88,10 @@ fn sets(rest: &Rest, wrong: &mut Vec<String>) {
     for (name, meta) in rest.groups().filter(|(_, meta)| meta.life == Life::Deleting) {
         wrong.push(format!("{name} is being deleted for ever, by {:?}", meta.by));
     }
-    let claims: BTreeMap<String, String> =
-        rest.under("name.").filter_map(|(name, body)| Some((name.to_owned(), serde_json::from_slice(body).ok()?))).collect();
+    let claims: BTreeMap<String, String> = rest
+        .under("name.")
+        .filter_map(|(name, body)| Some((name.to_owned(), serde_json::from_slice(body).ok()?)))
+        .collect();
     if claims != names {
         wrong.push(format!("the names are {names:?}, and claimed are {claims:?}"));
     }

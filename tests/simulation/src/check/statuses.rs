@@ -48,7 +48,12 @@ pub(super) async fn check(world: &World, rest: &Rest, task: &Summary, wrong: &mu
     let recipients = rest.set(&format!("recipients.{}.", task.id));
     let counts = Counts::of(&statuses);
     if counts != task.counts || task.recipients != Some(recipients.len()) {
-        say(format!("{:?} recipients and {:?}, where {} have {counts:?}", task.recipients, task.counts, recipients.len()));
+        say(format!(
+            "{:?} recipients and {:?}, where {} have {counts:?}",
+            task.recipients,
+            task.counts,
+            recipients.len()
+        ));
     }
     let mut decided = Numbers::new();
     for page in rest.pages(&task.id) {
@@ -127,7 +132,8 @@ fn one(
     if !record.gone && lane.is_some_and(|entry| entry.task == task.id) && commanded {
         ensure(matches!(status, Status::Success | Status::Failure), "its lane names the task")?;
     }
-    if let Some(by) = lane.filter(|entry| entry.task != task.id && plan.lane.as_ref().map(Lane::kind) == Some(Lane::GROUPS))
+    if let Some(by) =
+        lane.filter(|entry| entry.task != task.id && plan.lane.as_ref().map(Lane::kind) == Some(Lane::GROUPS))
         && commanded
         && !record.gone
     {
