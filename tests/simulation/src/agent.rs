@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use muster_agent::rules::outcome::{NOT_APPLIED, outcome};
-use muster_agent::rules::{Abilities, About, Core, Step, Target, Which};
+use muster_agent::rules::{Abilities, About, Core, Single, Step, Target, Which};
 use muster_comms_api::{Asks, Request};
 use muster_core::lane::Lane;
 use muster_core::message::{BodyAnswer, Confirmed, Enrol, Enrolled, HandOver, Outcome, Report};
@@ -290,11 +290,7 @@ impl Life {
             for step in self.core.take(command)? {
                 sync |= match step {
                     Step::Set(target) => self.set(&request, target, &hand_over.bodies).await?,
-                    Step::Lane(single) => {
-                        let name = single.args["name"].clone();
-                        self.core.done(single, Ok(json!({ "name": name })))?;
-                        false
-                    }
+                    Step::Lane(single) => self.lane(single, &hand_over.bodies).await?,
                     Step::Run { task, action, .. } => {
                         self.begin(task, &action.name)?;
                         false
@@ -317,6 +313,19 @@ impl Life {
         let done = if fails { Err(outcome(NOT_APPLIED, "simulated")) } else { Ok(()) };
         self.net().note(&self.agent.name(), || format!("{task}: groups {:?}, {done:?}", target.state.groups));
         Ok(self.core.set(target, done)?)
+    }
+
+    async fn lane(&mut self, single: Single, bodies: &BTreeMap<String, String>) -> Result<bool, Killed> {
+        if let Some(wanted) = &single.entry.digest
+            && !self.fetch(wanted, bodies).await
+        {
+            return Ok(true);
+        }
+        let fails = self.net().faulty() && self.agent.chance.hits(self.net().settings.failures);
+        let done = if fails { Err(outcome(100, "simulated")) } else { Ok(json!({ "lane": single.lane.to_string() })) };
+        self.net().note(&self.agent.name(), || format!("{:?}: {} {done:?}", single.task(), single.lane));
+        self.core.done(single, done)?;
+        Ok(false)
     }
 
     async fn fetch(&self, wanted: &str, bodies: &BTreeMap<String, String>) -> bool {

@@ -15,7 +15,6 @@ mod monitor;
 mod net;
 mod process;
 mod roles;
-mod run;
 mod sabotage;
 mod settings;
 mod truth;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use muster_broker::{Fault, Link, Pushed};
-use muster_comms_api::Connections;
+use muster_comms_api::{Connections, Nodes};
 use muster_core::message::HandOver;
 use muster_core::numbers::Numbers;
+use muster_core::package::Chunk;
 use muster_core::record::agent_id;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -85,5 +86,19 @@ impl Connections for Agents {
         let stood = agents.iter().filter(|agent| self.0.net.bars(&agent_id(*agent))).collect();
         self.0.end(number).await;
         Ok(stood)
+    }
+}
+
+/// A world has no server nodes.
+pub struct NoNodes;
+
+#[async_trait]
+impl Nodes for NoNodes {
+    async fn vulnerabilities(&self, _inventory: Bytes, _offset: u64) -> Result<Bytes, Fault> {
+        Err(Fault::Unavailable("simulated: there are no nodes".into()))
+    }
+
+    async fn part(&self, _chunk: &Chunk) -> Result<Bytes, Fault> {
+        Err(Fault::Unavailable("simulated: there are no nodes".into()))
     }
 }

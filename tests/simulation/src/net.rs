@@ -213,8 +213,9 @@ impl Net {
         // It is the gateway that works, also when the agent dies meanwhile.
         tokio::spawn(async move {
             process.gate().await;
-            let answer = gateway.answer(request, &payload).await;
-            if let Ok(hand_over) = serde_json::from_slice(&answer)
+            // A refusal is no answer that an agent could go on with.
+            let answer = gateway.answer(request, &payload).await.ok();
+            if let Some(Ok(hand_over)) = answer.as_ref().map(|answer| serde_json::from_slice(answer))
                 && state
             {
                 net.monitor.handed_over(&net, &process.name, &hand_over);
@@ -228,7 +229,7 @@ impl Net {
             sleep(ANSWER).await;
             return None;
         }
-        Some(answer)
+        answer
     }
 }
 

@@ -11,10 +11,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::link::Agents;
+use crate::link::{Agents, NoNodes};
 use crate::net::Net;
 use crate::process::{Process, ProcessClock};
-use crate::run::Run;
 use crate::sabotage::Sabotage;
 
 /// Agents sync about so often.
@@ -34,22 +33,21 @@ pub enum Role {
 }
 
 /// The types of the functions of a world.
-pub const FUNCTIONS: [TaskType; 5] = [
+pub const FUNCTIONS: [TaskType; 6] = [
     TaskType::GroupAssignment,
     TaskType::GroupConfiguration,
     TaskType::AgentName,
     TaskType::AgentDeletion,
+    TaskType::ActiveResponseConfiguration,
     TaskType::ActiveResponseExecution,
 ];
 
-/// The product's functions, and the one of the simulation.
+/// The product's functions, each compiled once.
 fn definition(kind: TaskType) -> Option<Arc<Definition>> {
     static ALL: OnceLock<Vec<Arc<Definition>>> = OnceLock::new();
-    let all = ALL.get_or_init(|| {
-        let listed = muster_functions::ALL.iter().filter(|entry| entry.kind != TaskType::ActiveResponseExecution);
-        let listed = listed.filter_map(|entry| (entry.define)().ok());
-        listed.chain(Definition::of::<Run>().ok()).map(Arc::new).collect()
-    });
+    let wanted = |entry: &&muster_functions::Entry| FUNCTIONS.contains(&entry.kind);
+    let define = |entry: &muster_functions::Entry| (entry.define)().ok().map(Arc::new);
+    let all = ALL.get_or_init(|| muster_functions::ALL.iter().filter(wanted).filter_map(define).collect());
     all.iter().find(|definition| definition.kind == kind).cloned()
 }
 
@@ -118,7 +116,8 @@ async fn serve(process: Arc<Process>, role: Role) -> anyhow::Result<()> {
         Role::Collector => muster_result_collector::collect(context, shutdown, || ()).await,
         Role::Gateway => {
             let settings = Settings { sync_interval: SYNC, epoch };
-            let gateway = Arc::new(Gateway::start(&context, Arc::new(Agents(process.clone())), settings));
+            let link = Arc::new(Agents(process.clone()));
+            let gateway = Arc::new(Gateway::start(&context, link, Arc::new(NoNodes), settings));
             let connections = Arc::new(Agents(process.clone()));
             gateway.cuts_off(CutOff::start(connections, context.clock.clone(), shutdown.clone()));
             process.net.opens(&process, gateway.clone());

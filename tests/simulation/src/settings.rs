@@ -69,21 +69,24 @@ pub enum Kind {
     DeleteGroup,
     /// A group has another configuration.
     Configure,
+    /// A group has another active response, or has it no more.
+    Respond,
     /// An agent has another name.
     Rename,
-    /// Agents run something, once.
+    /// Agents run the active response, once.
     Run,
     /// An agent is deleted.
     Delete,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Assign,
         Self::Unassign,
         Self::Replace,
         Self::DeleteGroup,
         Self::Configure,
+        Self::Respond,
         Self::Rename,
         Self::Run,
         Self::Delete,

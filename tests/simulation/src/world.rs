@@ -10,6 +10,7 @@ use muster_broker::{Broker, Fault, Write, kv};
 use muster_comms_api::{Asks, Request};
 use muster_core::message::{CommandResult, Outcome, Report, ReportStatus};
 use muster_core::summary::{Stop, StopKind, Summary};
+use muster_core::task::TaskType;
 use muster_runtime::steps::{Context, StopOutcome};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -30,6 +31,9 @@ const STORM: u64 = 45_000;
 const REST: Duration = Duration::from_secs(30 * 60);
 /// The groups of a world.
 const GROUPS: [&str; 3] = ["red", "green", "blue"];
+
+/// The active response of a world.
+const RESPONSE: &str = "block";
 
 /// A task as it was published.
 #[derive(Debug, Clone)]
@@ -67,17 +71,13 @@ impl World {
     /// When it could not even be built.
     pub async fn live(settings: Settings, sabotage: Option<Sabotage>) -> Result<Arc<Self>, Fault> {
         let net = Net::new(settings, sabotage)?;
-        let consumer = json!({
-            "durable_name": "active-response-execution", "filter_subject": "tasks.active-response-execution",
-            "deliver_policy": "all", "ack_policy": "explicit", "ack_wait": 30_000_000_000_u64, "max_deliver": -1,
-            "max_ack_pending": 1000, "max_waiting": 512, "replay_policy": "instant",
-        });
-        net.broker.add_consumer("TASKS", &consumer)?;
         if sabotage == Some(Sabotage::Order) {
-            for kind in ["group-assignment", "group-configuration", "agent-name"] {
-                let mut consumer = consumer.clone();
-                consumer["durable_name"] = kind.into();
-                consumer["filter_subject"] = format!("tasks.{kind}").into();
+            for kind in FUNCTIONS.into_iter().filter(|kind| *kind != TaskType::ActiveResponseExecution) {
+                let consumer = json!({
+                    "durable_name": kind.name(), "filter_subject": format!("tasks.{kind}"), "deliver_policy": "all",
+                    "ack_policy": "explicit", "ack_wait": 30_000_000_000_u64, "max_deliver": -1,
+                    "max_ack_pending": 1000, "max_waiting": 512, "replay_policy": "instant",
+                });
                 net.broker.add_consumer("TASKS", &consumer)?;
             }
         }
@@ -138,6 +138,9 @@ impl World {
                 "args": { "content": content(0), "create": true }, "deliver_until": "600s" });
             at(0, 2000 + 3000 * n as u64, Box::pin(self.clone().publish("group-configuration", document)));
         }
+        let document = json!({ "id": "make-response", "target": { "type": "group", "id": "default" },
+            "args": { "operation": "put", "name": RESPONSE, "content": response(1) }, "deliver_until": "600s" });
+        at(0, 3000, Box::pin(self.clone().publish("active-response-configuration", document)));
         for n in 0..settings.tasks {
             at(3000, 3000 + settings.within, Box::pin(self.clone().task(n)));
         }
@@ -244,7 +247,15 @@ impl World {
                 let args = json!({ "name": format!("name-{}", chance.below(3)) });
                 ("agent-name", json!({ "type": "agent", "id": id }), args)
             }
-            Kind::Run => ("active-response-execution", target, json!({})),
+            Kind::Respond => {
+                let group = if chance.hits(6000) { "default" } else { group };
+                let args = match chance.hits(7500) {
+                    true => json!({ "operation": "put", "name": RESPONSE, "content": response(2 + n) }),
+                    false => json!({ "operation": "delete", "name": RESPONSE }),
+                };
+                ("active-response-configuration", json!({ "type": "group", "id": group }), args)
+            }
+            Kind::Run => ("active-response-execution", target, json!({ "name": RESPONSE })),
             Kind::Delete => ("agent-deletion", json!({ "type": "agent", "id": id }), json!({})),
         };
         let until = if chance.hits(3000) { chance.span(5000, 30_000) } else { chance.span(600_000, 700_000) };
@@ -422,4 +433,8 @@ impl World {
 
 fn content(n: u64) -> String {
     format!("active_response: {{repeated_offenders: [{}]}}\n", 1 + n)
+}
+
+fn response(minutes: u64) -> String {
+    format!("name: {RESPONSE}\nexecutable: block\ntype: stateful\nstateful_timeout: {}\nlocation: all\n", 60 * minutes)
 }

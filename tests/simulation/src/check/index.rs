@@ -40,8 +40,16 @@ pub(super) fn check(world: &World, rest: &Rest, wrong: &mut Vec<String>) {
         if state.lanes.iter().all(|held| held.failure.is_none()) {
             let wanted: Vec<(String, String)> =
                 record.groups.iter().filter_map(|group| digest_of(&record, group)).collect();
-            if state.in_force.groups != record.groups || state.in_force.configurations != wanted {
-                wrong.push(format!("agent {id} runs with {:?}, and the index says {wanted:?}", state.in_force));
+            let alone = |lane: &Lane| !matches!(lane.kind(), Lane::GROUPS | Lane::CONFIG);
+            let others = record.lanes.iter().filter(|(lane, _)| alone(lane));
+            let others: BTreeSet<_> = others.filter_map(|(lane, e)| Some((lane.clone(), e.digest.clone()?))).collect();
+            let runs = &state.in_force;
+            let has: BTreeSet<_> = runs.contents.iter().cloned().collect();
+            if runs.groups != record.groups || runs.configurations != wanted || has != others {
+                wrong.push(format!(
+                    "agent {id} runs with {:?}, and the index says {wanted:?} {others:?}",
+                    state.in_force
+                ));
             }
         }
         if !state.results.is_empty() {
@@ -101,17 +109,18 @@ fn sets(rest: &Rest, wrong: &mut Vec<String>) {
 fn contents(rest: &Rest, record: &Agent, wrong: &mut Vec<String>) {
     // A task that was stopped half-way has changed the group, and only some of its members.
     let stopped = |task: &str| rest.tasks.iter().any(|of| of.id == task && of.stop.is_some());
-    for (name, meta) in rest.groups() {
-        let pointer = meta.contents.get(&Lane::of(Lane::CONFIG));
-        let (has, is) = (record.lanes.get(&Lane::config(&name)), pointer.and_then(|pointer| pointer.in_force()));
-        let id = agent_id(record.number);
-        if !record.in_group(&name) {
-            if has.is_some() {
-                wrong.push(format!("agent {id} is not in {name} and has its configuration"));
+    let id = agent_id(record.number);
+    for (name, meta) in rest.groups().filter(|(name, _)| record.in_group(name)) {
+        for (content, pointer) in &meta.contents {
+            let has = record.lanes.get(&Lane::of_content(&name, content));
+            let is = pointer.in_force();
+            if has.and_then(|entry| entry.digest.as_deref()) != is && !stopped(&pointer.task) {
+                wrong.push(format!("agent {id} is to have {has:?} of {name}, where {is:?} is in force"));
             }
-        } else if has.and_then(|entry| entry.digest.as_deref()) != is && !pointer.is_some_and(|p| stopped(&p.task)) {
-            wrong.push(format!("agent {id} is to have {has:?} of {name}, where {is:?} is in force"));
         }
+    }
+    for lane in record.lanes.keys().filter(|lane| lane.group().is_some_and(|group| !record.in_group(group))) {
+        wrong.push(format!("agent {id} is to have {lane} of a group that it is not in"));
     }
 }
 
