@@ -22,8 +22,10 @@ use crate::chance::Chance;
 use crate::disk::{DiskLedger, Shared};
 use crate::net::Net;
 
-const ABILITIES: Abilities =
-    Abilities { lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME], actions: &["run-active-response", DISCONNECT] };
+const ABILITIES: Abilities = Abilities {
+    lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::ACTIVE_RESPONSE],
+    actions: &["run-active-response", DISCONNECT],
+};
 const DISCONNECT: &str = "disconnect";
 /// A result that was not confirmed by then is reported again.
 const AGAIN: Duration = Duration::from_secs(8);
