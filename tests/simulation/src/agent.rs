@@ -289,7 +289,9 @@ impl Life {
         let mut sync = self.core.heard(&hand_over)?;
         for command in hand_over.commands {
             let request = command.request_id.clone();
-            for step in self.core.take(command)? {
+            let steps = self.core.take(command)?;
+            self.net().note(&self.agent.name(), || format!("{request}: {steps:?}"));
+            for step in steps {
                 sync |= match step {
                     Step::Set(target) => self.set(&request, target, &hand_over.bodies).await?,
                     Step::Lane(single) => self.lane(single, &hand_over.bodies).await?,
