@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help up demo test lint clean tools docker
+.PHONY: help up demo test simulate lint clean tools docker
 
 # What deploy/get-* fetch goes before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -22,6 +22,9 @@ test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them
 	# With all targets, so that what the tests need is compiled only once.
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
+
+simulate: ## Live SEEDS worlds of the simulation, from FIRST on; MUSTER_SEED=n shows one
+	SEEDS=$${SEEDS:-20000} cargo test -p muster-simulation --test worlds -- --nocapture
 
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check

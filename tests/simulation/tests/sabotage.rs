@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use muster_simulation::{Sabotage, Settings, live};
 
 /// Within so many worlds.
-const WORLDS: u64 = 1500;
+const WORLDS: u64 = 1000;
 
 /// The first world in which something is found.
 fn hunt(sabotage: Sabotage) -> Option<(u64, String)> {
