@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help up demo test lint clean tools docker
+.PHONY: help up demo test bench lint clean tools docker
 
 # What deploy/get-* fetch goes before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -22,6 +22,13 @@ test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them
 	# With all targets, so that what the tests need is compiled only once.
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
+
+# For docs/performance.md: make bench BENCH="--docs docs". Less: make bench BENCH="--agents 1000 --no-single".
+REPEAT ?= 3
+BENCH ?=
+bench: tools ## Measure speed beside the broker's own limit; REPEAT=3 says how often, target/bench/report.json is the report
+	cargo build --release -p muster -p muster-bench
+	target/release/muster-bench --repeat $(REPEAT) $(BENCH)
 
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check
