@@ -33,6 +33,11 @@ bench: tools ## Measure speed beside the broker's own limit; REPEAT=3 says how o
 	cargo build --release -p muster -p muster-bench
 	target/release/muster-bench --repeat $(REPEAT) $(BENCH)
 
+chaos: tools ## Kill real processes of a system of AGENTS=20000 for ROUNDS=5 rounds, at most some MINUTES=30; SEED= repeats a run
+	cargo build -p muster -p muster-agent -p muster-chaos
+	target/debug/muster-chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(AGENTS),--agents $(AGENTS)) $(if $(MINUTES),--minutes $(MINUTES))
+
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
