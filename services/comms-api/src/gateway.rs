@@ -95,7 +95,7 @@ impl Gateway {
     }
 
     /// Lets it cut deleted agents off.
-    pub(crate) fn cuts_off(&self, cut_off: CutOff) {
+    pub fn cuts_off(&self, cut_off: CutOff) {
         let _ = self.cut_off.set(cut_off);
     }
 

@@ -40,10 +40,11 @@ use muster_broker::nats::{NatsLink, connect};
 use muster_keys::Key;
 use muster_runtime::Shell;
 
-use crate::identity::{CutOff, Identity};
+use crate::identity::Identity;
 
 pub use deliver::{Source, deliver};
 pub use gateway::{Gateway, Settings};
+pub use identity::{Connections, CutOff};
 pub use nodes::{NatsNodes, Nodes};
 pub use request::{Asks, Request};
 pub use serve::serve;
@@ -70,7 +71,7 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let gateway = Arc::new(Gateway::start(&shell.context, link, nodes, settings));
     let service = shell.register("hands commands to agents and takes their reports").await?;
 
-    let cut_off = CutOff::start(kicker, shell.context.clock.clone(), shell.shutdown.clone());
+    let cut_off = CutOff::start(Arc::new(kicker), shell.context.clock.clone(), shell.shutdown.clone());
     gateway.cuts_off(cut_off.clone());
 
     // Ready when all four are bound; one that binds again later changes nothing.

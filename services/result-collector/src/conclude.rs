@@ -48,6 +48,7 @@ impl TaskState {
         let summary = &mut self.summary;
         summary.counts = counts;
         summary.recipients = Some(counts.total());
+        let decided = decided && (counts.total() > 0 || self.told);
         let complete = (decided || summary.stop.is_some()) && counts.ended() == counts.total();
         if complete {
             summary.ended.get_or_insert(now);

@@ -36,6 +36,9 @@ pub struct TaskState {
     pub(crate) summary: Summary,
     /// Whether all recipients are known.
     pub(crate) known: bool,
+    /// Whether the last page was told: where there are no recipients, nothing else says that all is done. (The last
+    /// change of a saga is made before that.) It is not stored, since the end that it means is stored with it.
+    pub(crate) told: bool,
     pub(crate) parts: BTreeMap<u16, Part>,
 }
 
@@ -63,7 +66,7 @@ impl TaskState {
     pub fn new(summary: Summary) -> Self {
         // A task that was stopped before it had recipients has none.
         let known = summary.stop.is_some();
-        Self { summary, known, parts: BTreeMap::new() }
+        Self { summary, known, told: false, parts: BTreeMap::new() }
     }
 
     /// Whether it is known who the recipients are.
@@ -128,6 +131,7 @@ impl TaskState {
 
     /// Takes in what a page has decided.
     pub fn page(&mut self, page: &Page) {
+        self.told |= page.last;
         self.add(&Mark::Decided, &page.decided());
         for (reason, numbers) in &page.skipped {
             self.add(&Mark::because(Status::Skipped, reason), numbers);

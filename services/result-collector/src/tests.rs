@@ -214,8 +214,17 @@ fn it_ends_when_everybody_is_decided_and_has_an_end() {
     );
     assert!(state.report(&reported(&[1, 9], ReportStatus::Success, 0)), "9 is a stranger");
     assert!(state.grown().iter().all(|(_, _, value)| Numbers::decode(value).unwrap().max() <= Some(3)));
-    let nobody = task(&[]).conclude(Instant(1)).clone();
-    assert_eq!((nobody.state, nobody.recipients), (State::Succeeded, Some(0)));
+}
+
+#[test]
+fn with_nobody_to_reach_it_ends_when_its_last_page_is_told() {
+    let mut nobody = task(&[]);
+    nobody.infer(Instant(1), false);
+    // A saga's last change may still be to be made.
+    assert_eq!((nobody.conclude(Instant(1)).state, nobody.conclude(Instant(1)).ended), (State::Running, None));
+    nobody.page(&Page { last: true, ..Page::default() });
+    let end = nobody.conclude(Instant(2));
+    assert_eq!((end.state, end.recipients, end.ended), (State::Succeeded, Some(0), Some(Instant(2))));
 }
 
 #[test]

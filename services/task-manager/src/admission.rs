@@ -8,9 +8,10 @@ use muster_core::chain::{Planned, Stored, key};
 use muster_core::fact::Fact;
 use muster_core::fleet::Fleet;
 use muster_core::problem::Problem;
+use muster_runtime::arrival;
 use muster_runtime::steps::{Admission, Context, admit, fact};
-use muster_runtime::{Shell, arrival};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::deadlines;
@@ -18,19 +19,19 @@ use crate::deadlines;
 /// This many tasks are admitted at once.
 const AT_ONCE: usize = 64;
 
-pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
-    let mut deliveries = shell.context.bus.subscribe("TASKS", "task-manager", AT_ONCE).await?;
+pub(crate) async fn run(context: &Context, epoch: u32, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let mut deliveries = context.bus.subscribe("TASKS", "task-manager", AT_ONCE).await?;
     let mut working = JoinSet::new();
     loop {
         let pulled = tokio::select! {
-            () = shell.shutdown.cancelled() => break,
+            () = shutdown.cancelled() => break,
             pulled = deliveries.next(AT_ONCE) => pulled,
         };
         match pulled {
             Ok(None) => break,
             Ok(Some(pulled)) => {
                 for delivery in pulled {
-                    let (context, epoch) = (shell.context.clone(), shell.epoch);
+                    let context = context.clone();
                     working.spawn(async move { settle(&context, epoch, &delivery).await });
                 }
                 while working.len() >= AT_ONCE || working.try_join_next().is_some() {
@@ -41,7 +42,7 @@ pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
             }
             Err(fault) => {
                 warn!(%fault, "tasks cannot be pulled; trying again");
-                shell.context.clock.sleep(Duration::from_secs(1)).await;
+                context.clock.sleep(Duration::from_secs(1)).await;
             }
         }
     }

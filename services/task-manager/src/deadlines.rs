@@ -6,8 +6,8 @@ use muster_broker::{Fault, Write};
 use muster_core::fact::Fact;
 use muster_core::instant::Instant;
 use muster_core::summary::{Stop, StopKind};
-use muster_runtime::Shell;
 use muster_runtime::steps::{Context, StopOutcome, fact, stop};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// The stream of schedules.
@@ -29,12 +29,11 @@ pub(crate) async fn clear(context: &Context, id: &str) -> Result<(), Fault> {
 }
 
 /// Acts on deadlines as they come due.
-pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
-    let context = &shell.context;
+pub(crate) async fn run(context: &Context, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut due = context.bus.subscribe(SCHEDULE, "task-manager", 16).await?;
     loop {
         let pulled = tokio::select! {
-            () = shell.shutdown.cancelled() => break,
+            () = shutdown.cancelled() => break,
             pulled = due.next(16) => pulled,
         };
         let pulled = match pulled {

@@ -9,8 +9,8 @@ use muster_broker::{Fault, Write, decode, encode, kv};
 use muster_core::fleet::Fleet;
 use muster_core::stamp::Stamp;
 use muster_core::summary::Summary;
-use muster_runtime::Shell;
 use muster_runtime::steps::{AGENTS, Context, tell_from_chain};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::deadlines;
@@ -20,27 +20,28 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The key of the copy that does it; it goes away when it is not renewed.
 const LEASE: &str = "lease.task-manager";
 
-pub(crate) async fn run(shell: &Shell) -> anyhow::Result<()> {
+pub(crate) async fn run(context: &Context, epoch: u32, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let me = nuid::next();
     loop {
-        if let Err(fault) = once(shell, me.as_str()).await {
+        if let Err(fault) = once(context, epoch, me.as_str()).await {
             warn!(%fault, "the tasks were not looked through; trying again later");
         }
         tokio::select! {
-            () = shell.shutdown.cancelled() => return Ok(()),
-            () = shell.context.clock.sleep(INTERVAL) => {}
+            () = shutdown.cancelled() => return Ok(()),
+            () = context.clock.sleep(INTERVAL) => {}
         }
     }
 }
 
-async fn once(shell: &Shell, me: &str) -> Result<(), Fault> {
-    let context = &shell.context;
+async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
     if !lease(context, me).await? {
         return Ok(());
     }
+    // Before the tasks are read: whoever has set a deadline has admitted its task, so the scan sees that too.
+    let schedules = context.bus.list("SCHEDULE", "schedule.at.*").await?;
     // Before the tasks are read: every place up to here was admitted, so the scan sees its task.
     let admitted = context.bus.acked_upto("TASKS", "task-manager").await?;
-    let mut lowest = Stamp::new(shell.epoch, admitted + 1);
+    let mut lowest = Stamp::new(epoch, admitted + 1);
     let mut open = BTreeSet::new();
     let mut tasks = context.bus.scan(&kv::stream("tasks"), &kv::subject("tasks", "*")).await?;
     while let Some(entry) = tasks.next().await.transpose()? {
@@ -52,7 +53,7 @@ async fn once(shell: &Shell, me: &str) -> Result<(), Fault> {
         }
     }
     raise_floor(context, lowest).await?;
-    for subject in context.bus.list("SCHEDULE", "schedule.at.*").await? {
+    for subject in schedules {
         if let Some(id) = subject.strip_prefix("schedule.at.").filter(|id| !open.contains(*id)) {
             deadlines::clear(context, id).await?;
         }

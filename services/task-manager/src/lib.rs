@@ -15,7 +15,11 @@ mod targets;
 mod tasks;
 
 use muster_runtime::Shell;
+use muster_runtime::steps::Context;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+pub use questions::stop;
 
 /// Runs the task-manager until the shell's shutdown.
 ///
@@ -25,8 +29,17 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let service = shell.register("admits, stops and shows tasks").await?;
     api::serve(&shell, &service).await?;
     shell.ready.set(true);
-    tokio::try_join!(admission::run(&shell), deadlines::run(&shell), keeper::run(&shell))?;
+    tend(&shell.context, shell.epoch, &shell.shutdown).await?;
     info!("no more questions are answered");
     let _ = service.stop().await;
     Ok(())
+}
+
+/// What it does by itself until the shutdown: admits tasks, keeps their deadlines, raises the floor.
+///
+/// # Errors
+/// When its consumers cannot be read.
+pub async fn tend(context: &Context, epoch: u32, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let admission = admission::run(context, epoch, shutdown);
+    tokio::try_join!(admission, deadlines::run(context, shutdown), keeper::run(context, epoch, shutdown)).map(drop)
 }

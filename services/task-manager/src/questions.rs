@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use muster_broker::{decode, kv};
+use muster_broker::{Fault, decode, kv};
 use muster_core::findings::{BUCKET, Finding};
 use muster_core::lane::Lane;
 use muster_core::names::{escape, is_any_task_id, unescape};
@@ -15,7 +15,7 @@ use muster_core::record::{Agent, Group, Reported, agent_id, agent_number};
 use muster_core::status::Status;
 use muster_core::summary::{Stop, StopKind, Summary};
 use muster_runtime::reply::{Answer, Error};
-use muster_runtime::steps::{AGENTS, StopOutcome, stop};
+use muster_runtime::steps::{self, AGENTS, StopOutcome};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -132,19 +132,28 @@ async fn summary(context: &Context, id: &str) -> Result<Summary, Error> {
 async fn cancel(context: &Context, asked: Asked) -> Answer {
     let id = need(asked.id, "id")?;
     let reason = Stop { kind: StopKind::Cancelled, reason: asked.reason.unwrap_or_default(), user: asked.user };
+    match stop(&context.steps, &id, &reason).await? {
+        StopOutcome::Stopped => Ok(json!({ "id": id, "cancelled": true })),
+        StopOutcome::Ended(state) => {
+            let message = format!("the task '{id}' has ended already: {}", state.name());
+            Err(Error::Refused(409, vec![Problem::new("ended", "/id", message)]))
+        }
+        StopOutcome::Unknown => Err(Error::missing("task", &id, "see: muster task list")),
+    }
+}
+
+/// Stops a task. One that is unknown is waited for, two seconds: it may be published and not admitted yet.
+///
+/// # Errors
+/// [`Fault::Unavailable`]: it may or may not be stopped; call again.
+pub async fn stop(context: &steps::Context, id: &str, reason: &Stop) -> Result<StopOutcome, Fault> {
     for _ in 0..20 {
-        match stop(&context.steps, &id, &reason).await? {
-            StopOutcome::Stopped => return Ok(json!({ "id": id, "cancelled": true })),
-            StopOutcome::Ended(state) => {
-                let message = format!("the task '{id}' has ended already: {}", state.name());
-                return Err(Error::Refused(409, vec![Problem::new("ended", "/id", message)]));
-            }
-            // It may be published and not admitted yet.
-            StopOutcome::Unknown if is_any_task_id(&id) => context.steps.clock.sleep(Duration::from_millis(100)).await,
-            StopOutcome::Unknown => break,
+        match steps::stop(context, id, reason).await? {
+            StopOutcome::Unknown if is_any_task_id(id) => context.clock.sleep(Duration::from_millis(100)).await,
+            outcome => return Ok(outcome),
         }
     }
-    Err(Error::missing("task", &id, "see: muster task list"))
+    Ok(StopOutcome::Unknown)
 }
 
 async fn group(context: &Context, name: &str) -> Answer {

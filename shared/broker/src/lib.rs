@@ -7,6 +7,8 @@ pub mod conformance;
 mod fault;
 pub mod kv;
 mod link;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod message;
 pub mod nats;
 pub mod topology;
@@ -23,7 +25,7 @@ pub use link::{Link, Pushed};
 pub use message::{Delivery, Entry, Settle, Write};
 pub use txn::{Txn, decode, encode};
 
-/// At most this many messages in one batch; a margin below the server's 1,000.
+/// At most this many messages in one batch: the server's limit.
 pub const MAX_BATCH: usize = 1000;
 
 /// A broker that many tasks share.
@@ -32,6 +34,11 @@ pub type Bus = Arc<dyn Broker>;
 /// Streams with batches, reads and consumers.
 #[async_trait]
 pub trait Broker: Send + Sync {
+    /// At most so many messages should be put into one batch; [`MAX_BATCH`] unless it is a small one, as simulations use.
+    fn max_batch(&self) -> usize {
+        MAX_BATCH
+    }
+
     /// Stores all writes of one stream or none of them, and gives the place of the last one. Each subject at most
     /// once, at most [`MAX_BATCH`] messages.
     ///

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::Client;
+use async_trait::async_trait;
 use futures::StreamExt;
 use muster_core::numbers::Numbers;
 use muster_core::record::{agent_id, agent_number};
@@ -18,13 +19,35 @@ const QUIET: Duration = Duration::from_millis(250);
 /// How long the first answer may take.
 const FIRST: Duration = Duration::from_secs(2);
 
+/// The agents' connections, on whatever servers they stand.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    /// Closes those of these agents; gives the agents of whom one stood.
+    ///
+    /// # Errors
+    /// When it is not known that none stands.
+    async fn close(&self, agents: &Numbers) -> Result<Numbers, String>;
+}
+
+#[async_trait]
+impl Connections for Client {
+    async fn close(&self, agents: &Numbers) -> Result<Numbers, String> {
+        let found = of(self, agents).await?;
+        for connection in &found {
+            close(self, connection).await?;
+            tracing::info!(agent = agent_id(connection.agent), "the connection of a deleted agent was closed");
+        }
+        Ok(found.iter().map(|connection| connection.agent).collect())
+    }
+}
+
 /// A connection of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
+struct Connection {
     server: String,
     cid: u64,
     /// Whose it is.
-    pub agent: u32,
+    agent: u32,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +80,7 @@ struct One {
 ///
 /// # Errors
 /// When no server answers.
-pub async fn of(client: &Client, agents: &Numbers) -> Result<Vec<Connection>, String> {
+async fn of(client: &Client, agents: &Numbers) -> Result<Vec<Connection>, String> {
     let mut found = Vec::new();
     if agents.len() <= FEW {
         for agent in agents.iter() {
@@ -116,7 +139,7 @@ fn connections(listed: Listed) -> impl Iterator<Item = Connection> {
 ///
 /// # Errors
 /// When its server does not answer.
-pub async fn close(client: &Client, connection: &Connection) -> Result<(), String> {
+async fn close(client: &Client, connection: &Connection) -> Result<(), String> {
     let subject = format!("$SYS.REQ.SERVER.{}.KICK", connection.server);
     let body = json!({ "cid": connection.cid }).to_string();
     client.request(subject, body.into()).await.map(drop).map_err(|e| e.to_string())

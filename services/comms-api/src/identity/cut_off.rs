@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use muster_broker::Clock;
 use muster_core::instant::Instant;
 use muster_core::numbers::Numbers;
-use muster_core::record::agent_id;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::connections;
+use super::Connections;
 
 /// For so long after its last connection was seen an agent is looked for: longer than the server waits for the callout.
 const WATCHED: Duration = Duration::from_secs(7);
@@ -32,10 +30,11 @@ struct Asked {
 }
 
 impl CutOff {
-    /// Starts it over a connection to the system account; it works until the token is cancelled.
-    pub fn start(client: Client, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+    /// Starts it over the agents' connections (on NATS, over a connection to the system account); it works until the token
+    /// is cancelled.
+    pub fn start(connections: Arc<dyn Connections>, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(async move { stop.run_until_cancelled(work(client, clock, receiver)).await });
+        tokio::spawn(async move { stop.run_until_cancelled(work(connections, clock, receiver)).await });
         Self(sender)
     }
 
@@ -53,7 +52,7 @@ impl CutOff {
     }
 }
 
-async fn work(client: Client, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedReceiver<Asked>) {
+async fn work(connections: Arc<dyn Connections>, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedReceiver<Asked>) {
     // Who is looked for, until when.
     let mut watched: BTreeMap<u32, Instant> = BTreeMap::new();
     let mut waiting: Vec<(Numbers, oneshot::Sender<()>)> = Vec::new();
@@ -79,7 +78,7 @@ async fn work(client: Client, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedR
         for agent in news.iter() {
             watched.entry(agent).or_insert(now.plus(WATCHED));
         }
-        match look(&client, &watched.keys().copied().collect()).await {
+        match connections.close(&watched.keys().copied().collect()).await {
             Ok(closed) => {
                 let again = clock.now().plus(WATCHED);
                 watched.retain(|_, until| *until > now);
@@ -96,14 +95,4 @@ async fn work(client: Client, clock: Arc<dyn Clock>, mut asked: mpsc::UnboundedR
             Err(why) => tracing::warn!(why, agents = watched.len(), "deleted agents cannot be cut off; trying again"),
         }
     }
-}
-
-/// Closes what stands; gives whose it was.
-async fn look(client: &Client, agents: &Numbers) -> Result<Numbers, String> {
-    let found = connections::of(client, agents).await?;
-    for connection in &found {
-        connections::close(client, connection).await?;
-        tracing::info!(agent = agent_id(connection.agent), "the connection of a deleted agent was closed");
-    }
-    Ok(found.iter().map(|connection| connection.agent).collect())
 }

@@ -10,6 +10,7 @@ mod gone;
 mod request;
 
 pub use self::callout::answer_all;
+pub use self::connections::Connections;
 pub use self::cut_off::CutOff;
 pub use self::gone::watch;
 

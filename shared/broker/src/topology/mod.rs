@@ -108,6 +108,18 @@ pub async fn node_consumer(client: &Client, node: &str) -> Result<String, Fault>
     }
 }
 
+/// The files of streams and buckets.
+#[cfg(feature = "memory")]
+pub(crate) const fn stream_files() -> &'static [&'static str] {
+    files::STREAMS
+}
+
+/// The files of consumers, each with its stream.
+#[cfg(feature = "memory")]
+pub(crate) const fn consumer_files() -> &'static [(&'static str, &'static str)] {
+    files::CONSUMERS
+}
+
 /// Streams before their consumers.
 fn assets(replicas: Option<usize>) -> Result<Vec<Asset>, Fault> {
     let streams = files::STREAMS.iter().map(|file| Asset::stream(file, replicas));
@@ -116,7 +128,7 @@ fn assets(replicas: Option<usize>) -> Result<Vec<Asset>, Fault> {
 }
 
 /// The keys of the bucket `agents` that stand from the start.
-fn first_keys() -> Result<Vec<(String, bytes::Bytes)>, Fault> {
+pub(crate) fn first_keys() -> Result<Vec<(String, bytes::Bytes)>, Fault> {
     Ok(vec![(format!("gmeta.{DEFAULT_GROUP}"), encode(&Group::alive(None))?), ("epoch".to_owned(), encode(&0)?)])
 }
 

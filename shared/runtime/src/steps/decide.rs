@@ -16,8 +16,10 @@ use muster_core::record::{Agent, Reported, agent_id, agent_number};
 use super::members::Groups;
 use super::{Chain, Decided, Job};
 
-/// A page's batch has at most this many messages, a margin below the server's 1,000 for the page itself.
-const MESSAGES: usize = 900;
+/// A page's batch has at most so many messages, with a margin below the broker's limit for the page itself: 900 of 1,000.
+fn messages(job: &Job<'_>) -> usize {
+    (job.context.bus.max_batch() / 10 * 9).max(1)
+}
 
 /// The pages of a task, those that are decided and then the new ones.
 pub(super) struct Pages<'a> {
@@ -36,7 +38,7 @@ impl<'a> Pages<'a> {
     pub(super) fn resume(job: &'a Job<'a>, plan: &'a Plan, recipients: &'a Numbers, chain: &Chain) -> Self {
         let next = chain.pages.first().map_or(0, |(n, _)| *n);
         let found = chain.pages.iter().cloned().collect();
-        Self { job, plan, recipients, found, next, after: None, size: MESSAGES, ended: false }
+        Self { job, plan, recipients, found, next, after: None, size: messages(job), ended: false }
     }
 
     /// The next page; none after the last one, and none after a stop.
@@ -159,7 +161,7 @@ pub(super) async fn stage(
         if !matches!(decision, Decision::Run) {
             txn.put_json(&record(number), &agent)?;
         }
-        if txn.messages() + groups.messages() >= MESSAGES {
+        if txn.messages() + groups.messages() >= messages(job) {
             page.upto = Some(number);
             break;
         }

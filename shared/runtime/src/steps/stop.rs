@@ -11,7 +11,7 @@ use muster_core::summary::{Stop, Summary};
 use muster_core::task::Task;
 
 use super::admit::summary;
-use super::{Chain, Context, changes, tell};
+use super::{Chain, Context, changes, finish, tell};
 
 /// What a stop came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,8 @@ pub async fn stop(context: &Context, id: &str, reason: &Stop) -> Result<StopOutc
 }
 
 /// Creates the first missing decision as "stop", with the changes that the plan names for this case. Once the last
-/// page is decided nothing is missing, and what was decided goes on.
+/// page is decided nothing is missing and what was decided goes on; a saga's last change is made here, because the task
+/// may end before its function comes to it.
 async fn next_decision(chain: &Chain, summary: &Summary, reason: &Stop, txn: &mut Txn) -> Result<(), Fault> {
     let id = &summary.id;
     let Some(Planned::Plan(plan)) = &chain.plan else {
@@ -75,13 +76,13 @@ async fn next_decision(chain: &Chain, summary: &Summary, reason: &Stop, txn: &mu
         let n = chain.pages.last().map_or(0, |(n, _)| n + 1);
         txn.put_json(&key::page(id, n), &Stored::new(chain.delivery, Paged::Stop(reason.clone())))?;
     } else {
-        return Ok(());
+        return finish::stage(plan, &by(summary), chain.delivery, txn).await.map(drop);
     }
     undo(plan, summary, txn).await
 }
 
 async fn undo(plan: &Plan, summary: &Summary, txn: &mut Txn) -> Result<(), Fault> {
-    let by = Task { id: summary.id.clone(), order: summary.order, ..nobody(summary) };
+    let by = by(summary);
     for change in &plan.on_stop {
         // What a newer task has changed since is that task's.
         let _ = changes::apply(std::slice::from_ref(change), &by, txn).await?;
@@ -90,9 +91,9 @@ async fn undo(plan: &Plan, summary: &Summary, txn: &mut Txn) -> Result<(), Fault
 }
 
 /// The task as far as a change looks at it: who makes it and in which order.
-fn nobody(summary: &Summary) -> Task<()> {
+fn by(summary: &Summary) -> Task<()> {
     Task {
-        id: String::new(),
+        id: summary.id.clone(),
         kind: summary.task_type().unwrap_or(muster_core::task::TaskType::GroupAssignment),
         order: summary.order,
         target: None,
