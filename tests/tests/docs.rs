@@ -3,7 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_core::desired;
+use muster_core::lane::Lane;
 use muster_core::status::Status;
+use muster_core::task::TaskType;
+use serde_json::Value;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -84,4 +88,83 @@ fn a_name_in_a_comment_is_no_test() {
         "// fn gone()\n#[test]\nfn here() {}\n\nfn helper() {}\n#[tokio::test(flavor = \"x\")]\nasync fn there() {}";
     let found = ["gone", "here", "helper", "there", "her"].map(|name| is_test(text, name));
     assert_eq!(found, [false, true, false, true, false]);
+}
+
+/// A file of JSON.
+fn json(path: &Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The cases of a type's function.
+fn cases(kind: &str) -> Vec<Value> {
+    let folder = root().join("functions").join(kind).join("cases");
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    files.map(|file| json(&file.unwrap().path())).collect()
+}
+
+/// Whether a case decides about somebody in this way.
+fn decides(case: &Value, how: impl Fn(&Value) -> bool) -> bool {
+    case["agents"].as_array().is_some_and(|agents| agents.iter().any(|agent| how(&agent["decision"])))
+}
+
+#[test]
+fn each_of_the_fifteen_types_has_a_row_a_schema_an_example_its_cases_and_an_end_to_end_test() {
+    let text = read("docs/requirements.md");
+    let (_, table) = text.split_once("## The fifteen types").expect("the section of the fifteen types");
+    let (table, _) = table.split_once("\n## ").unwrap_or((table, ""));
+    let demo = read("deploy/demo");
+    let protocol = read("docs/protocol.md");
+    assert_eq!(TaskType::ALL.len(), 15);
+    for kind in TaskType::ALL.iter().map(|kind| kind.name()) {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {kind} |")));
+        let row = row.unwrap_or_else(|| panic!("{kind} has no row"));
+        for place in ["functions/KIND/src/lib.rs", "schemas/KIND.json", "functions/KIND/tests/cases.rs::cases"] {
+            let place = place.replace("KIND", kind);
+            assert!(quoted(row).any(|named| named == place), "{kind}: the row does not name {place}");
+        }
+        assert!(quoted(row).any(|named| named.starts_with("tests/tests/")), "{kind}: no end-to-end test");
+        let schema = json(&root().join(format!("schemas/{kind}.json")));
+        assert!(schema["examples"].as_array().is_some_and(|examples| !examples.is_empty()), "{kind}: no example");
+        let cases = cases(kind);
+        assert!(cases.iter().any(|case| case["refused"].is_array()), "{kind}: no case of a refusal");
+        assert!(cases.iter().any(|case| case["plan"].is_object()), "{kind}: no case of a plan");
+        let commands = cases.iter().any(|case| decides(case, |how| how.get("skipped").is_none()));
+        assert!(commands, "{kind}: no case of a decision that commands");
+        assert!(demo.contains(&format!("tasks.{kind}")) || demo.contains(&format!("submit.{kind}")), "{kind}: no demo");
+        assert!(protocol.contains(&format!("```json {kind}\n")), "{kind}: no example in the protocol");
+    }
+}
+
+/// Configuration is applied while an agent runs: there is no command that restarts it, or its machine.
+#[test]
+fn no_command_restarts_an_agent_and_each_is_in_the_protocol() {
+    let protocol = read("docs/protocol.md");
+    let mut commands: Vec<String> = Vec::new();
+    for kind in TaskType::ALL {
+        let actions =
+            cases(kind.name()).into_iter().filter_map(|case| case["plan"]["action"].as_str().map(str::to_owned));
+        commands.extend(actions);
+    }
+    commands.sort();
+    commands.dedup();
+    assert!(commands.len() >= 15, "{commands:?}");
+    for command in &commands {
+        for word in ["restart", "reboot", "shutdown", "reload-agent"] {
+            assert!(!command.contains(word), "{command}");
+        }
+        let edge = ["disconnect", "run-active-response"].contains(&command.as_str());
+        let sets = desired::sets(command);
+        assert!(edge || sets.is_some(), "{command} sets no lane");
+        // Server nodes are no foreign agents: what they are sent is not in the protocol.
+        let of_nodes = [Lane::PACKAGE, Lane::CVE_CONTENT, Lane::RULESET, Lane::SERVER_CONFIGURATION, Lane::RBAC];
+        if sets.is_some_and(|lane| of_nodes.contains(&lane)) {
+            continue;
+        }
+        let heading = protocol.lines().any(|line| line.starts_with("### ") && line.contains(command.as_str()));
+        assert!(heading, "the protocol does not describe {command}");
+    }
+    for (name, word) in [("schemas/command.json", "restart"), ("schemas/command.json", "reboot")] {
+        assert!(!read(name).to_lowercase().contains(word), "{name} knows '{word}'");
+    }
 }

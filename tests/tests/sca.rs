@@ -11,7 +11,7 @@ use muster_core::record::{Agent, Entry, Group};
 use muster_core::stamp::Stamp;
 use muster_core::status::State;
 use muster_core::summary::Summary;
-use muster_testkit::{PATIENCE, Process, eventually};
+use muster_testkit::{PATIENCE, Process, ask_as, eventually};
 use muster_tests::System;
 use serde_json::{Value, json};
 
@@ -260,8 +260,12 @@ async fn a_bad_body_leaves_the_old_one_in_force() -> Result<()> {
     let message = result["message"].as_str().unwrap();
     assert!(message.contains("/checks/0/rules/0") && message.contains("check 1: "), "{message}");
     assert_eq!(std::fs::read_to_string(world.file("sca/web/own.yml"))?, content);
-    let shown = world.system.ask("agent.get", &json!({ "agent": world.id })).await?;
-    assert_eq!(shown["reported"]["digests"]["sca=web=2fown"], json!(digest(content.as_bytes())), "{shown}");
+    eventually("what the agent says is in force", PATIENCE, || async {
+        let shown = world.system.ask("agent.get", &json!({ "agent": world.id })).await.map_err(|e| e.to_string())?;
+        let said = &shown["reported"]["digests"]["sca=web=2fown"];
+        if *said == digest(content.as_bytes()) { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
 
     // A manifest with one bad policy: nothing of it is in force.
     let manifest = json!({ "version": "1", "policies": { "bad": digest(bad.as_bytes()) } }).to_string();
@@ -329,6 +333,38 @@ async fn a_content_is_taken_whole_and_its_commands_run_where_the_machine_allows_
     world.system.bus.publish("KV_sca", vec![write]).await?;
     assert_eq!(world.done("sca-content", &task).await?.counts.success, 1);
     assert!(!files[0].exists() && files[1].exists() && world.file("sca/web/one.yml").exists());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_while_nobody_listens_is_reported_afterwards() -> Result<()> {
+    let mut world = World::start("").await?;
+    let looked_at = world.root.join("looked-at");
+    std::fs::write(&looked_at, "answer yes\n")?;
+    world.configure("sca:\n  interval: 20s\n  scan_on_start: false\n").await?;
+    world.policy(json!({ "operation": "put", "name": "own", "content": policy(&looked_at) })).await?;
+    world.found("the findings", |found| totals(found, 0) == (1, 1, 2)).await;
+
+    // Without a gateway the machine changes; the next scan finds it, and the agent is killed before it could say so.
+    world.system.kill("comms-api")?;
+    std::fs::write(&looked_at, "answer no\n")?;
+    let spool = world.root.join("spool/sca.json");
+    let kept = || -> Option<Value> { serde_json::from_slice(&std::fs::read(&spool).ok()?).ok() };
+    eventually("the next scan", PATIENCE, || async {
+        let kept = kept()?;
+        let report = &kept["results"]["sca=web=2fown"]["report"];
+        (report["totals"]["passed"] == 2 && kept["reported"] == false).then_some(())
+    })
+    .await;
+    world.agent.kill()?;
+    std::fs::remove_file(&looked_at)?;
+    world.system.run("comms-api", &[])?;
+    let fleet = world.system.server.agents("fleet").await?;
+    let asks = || async { ask_as(&fleet, &world.id, &format!("agent.{}.config.web", world.id), "").await.ok() };
+    eventually("the gateway", PATIENCE, asks).await;
+    world.agent = world.system.agent(&world.root, "web-1")?;
+    world.found("what was found before", |found| totals(found, 0) == (2, 0, 2)).await;
+    world.found("what is there now", |found| totals(found, 0) == (0, 1, 3)).await;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
+use muster_core::names::digest;
 use muster_core::record::agent_id;
 use muster_core::status::State;
 use muster_testkit::{PATIENCE, eventually};
@@ -78,6 +79,25 @@ async fn types_for_agents_survive_a_crash_at_their_writes() -> Result<()> {
     .await?;
     killed(&mut system, "active-response-execution", "agents", all_succeed(members), async |_, _| {
         Ok(json!({ "args": { "name": "note" } }))
+    })
+    .await?;
+    let policy = |n: usize| {
+        format!(
+            "policy: {{id: p, name: P}}\nchecks:\n  - {{id: {}, title: T, condition: all, rules: ['f:/etc']}}\n",
+            n + 1
+        )
+    };
+    killed(&mut system, "sca-policy", "agents", all_succeed(members), async |_, n| {
+        Ok(of_web(json!({ "operation": "put", "name": "cis", "content": policy(n) })))
+    })
+    .await?;
+    killed(&mut system, "sca-content", "agents", all_succeed(u64::from(AGENTS)), async |system, n| {
+        let (policy, bodies) = (policy(n), jetstream::new(system.client.clone()).get_key_value("sca").await?);
+        let manifest = json!({ "version": "1", "policies": { "cis": digest(policy.as_bytes()) } }).to_string();
+        let manifest_digest = digest(manifest.as_bytes());
+        bodies.put(format!("cis.{}", digest(policy.as_bytes())), policy.into()).await?;
+        bodies.put(format!("content.{manifest_digest}"), manifest.into()).await?;
+        Ok(json!({ "target": { "type": "all" }, "args": { "version": "1", "digest": manifest_digest } }))
     })
     .await?;
     // Virtual agents have no program that could be replaced: each refuses, once for each task.

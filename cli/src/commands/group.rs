@@ -149,12 +149,13 @@ async fn show(output: Output, name: &str) -> anyhow::Result<Exit> {
     print(&fields(shown))?;
     let contents = answer["contents"].as_object().into_iter().flatten();
     let row = |(name, content): (&String, &Value)| {
-        let [revision, task, digest] = ["revision", "task", "digest"].map(|field| text(&content[field]));
-        [name.clone(), revision, task, digest]
+        let [revision, task, digest, disabled] =
+            ["revision", "task", "digest", "disabled"].map(|field| text(&content[field]));
+        [name.clone(), revision, task, digest, disabled]
     };
     let contents: Vec<_> = contents.map(row).collect();
     if !contents.is_empty() {
-        print(&format!("\n{}", table(["content", "revision", "task", "digest"], contents)))?;
+        print(&format!("\n{}", table(["content", "revision", "task", "digest", "disabled"], contents)))?;
     }
     match answer["config"].as_str() {
         Some(config) if !config.is_empty() => print(&format!("\n{}", crate::output::document(config)))?,

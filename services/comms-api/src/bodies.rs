@@ -1,6 +1,6 @@
 //! Contents by digest. A body never changes, so it is read once, and kept in the form in which it is handed over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -36,7 +36,8 @@ impl Bodies {
     /// [`Fault::Unavailable`].
     pub async fn find<'a>(&self, lanes: impl Iterator<Item = (&'a Lane, &'a Entry)>) -> Result<Found, Fault> {
         let mut found = Found::new();
-        let mut missing: HashMap<&'static str, HashMap<String, String>> = HashMap::new();
+        // In an order of their own, so that the same questions are asked in the same order.
+        let mut missing: BTreeMap<&'static str, BTreeMap<String, String>> = BTreeMap::new();
         for (lane, entry) in lanes {
             let Some(digest) = entry.digest.as_ref().filter(|digest| !found.contains_key(*digest)) else { continue };
             if let Some(body) = self.kept(digest) {

@@ -152,7 +152,9 @@ mod tests {
     }
 
     /// The offset of the snapshot, and of each change the one it follows and its own.
-    fn way(feed: &Feed, have: u64) -> Option<(Option<u64>, Vec<(u64, u64)>)> {
+    type Offsets = (Option<u64>, Vec<(u64, u64)>);
+
+    fn way(feed: &Feed, have: u64) -> Option<Offsets> {
         let way = feed.way(have)?;
         Some((way.snapshot.map(|s| s.offset), way.changes.iter().map(|(from, part)| (*from, part.offset)).collect()))
     }

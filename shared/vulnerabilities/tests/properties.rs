@@ -8,7 +8,7 @@ use std::io::Cursor;
 use common::{batch, cve, line, load};
 use muster_vulnerabilities::inventory::{dpkg, os_release, rpm};
 use muster_vulnerabilities::products::products;
-use muster_vulnerabilities::{Batch, CveId, Format, Os, Package, Record};
+use muster_vulnerabilities::{Batch, CveId, Format, Inventory, Os, Package, Record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         _ = Record::parse(&bytes);
-        _ = Batch::parse(0, 10, &bytes);
+        _ = (Batch::parse(0, 10, &bytes), Inventory::unpack(&bytes));
         let text = String::from_utf8_lossy(&bytes);
         _ = (dpkg::status(&text), dpkg::unpacked(&text), rpm::parse(&text), os_release::parse(&text), text.parse::<CveId>());
     }
