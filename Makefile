@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help up demo test simulate lint clean tools docker
+.PHONY: help up demo test simulate chaos bench lint clean tools docker
 
 # What deploy/get-* fetch goes before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -25,6 +25,18 @@ test: tools docker ## Run all tests; MUSTER_REQUIRE_DOCKER=1 refuses to run them
 
 simulate: ## Live SEEDS worlds of the simulation, from FIRST on; MUSTER_SEED=n shows one
 	SEEDS=$${SEEDS:-20000} cargo test -p muster-simulation --test worlds -- --nocapture
+
+# For docs/performance.md: make bench BENCH="--docs docs". Less: make bench BENCH="--agents 1000 --no-single".
+REPEAT ?= 3
+BENCH ?=
+bench: tools ## Measure speed beside the broker's own limit; REPEAT=3 says how often, target/bench/report.json is the report
+	cargo build --release -p muster -p muster-bench
+	target/release/muster-bench --repeat $(REPEAT) $(BENCH)
+
+chaos: tools ## Kill real processes of a system of AGENTS=20000 for ROUNDS=5 rounds, at most some MINUTES=30; SEED= repeats a run
+	cargo build -p muster -p muster-agent -p muster-chaos
+	target/debug/muster-chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(AGENTS),--agents $(AGENTS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: ## Check format, lints and documentation
 	cargo fmt --all --check

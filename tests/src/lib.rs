@@ -50,7 +50,14 @@ impl System {
     /// # Errors
     /// When the server does not start.
     pub async fn empty() -> Result<Self> {
-        let server = NatsServer::start().await?;
+        Self::on(NatsServer::start().await?).await
+    }
+
+    /// The same on this server.
+    ///
+    /// # Errors
+    /// When it cannot be provisioned.
+    pub async fn on(server: NatsServer) -> Result<Self> {
         let client = server.control().await?;
         let report = topology::provision(&client, 1, false).await?;
         ensure!(report.is_in_place(), "not provisioned: {:?}", report.differences);

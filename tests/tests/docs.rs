@@ -63,8 +63,30 @@ fn requirements_name_files_and_tests_that_exist() {
 }
 
 #[test]
+fn each_promise_names_tests_that_exist() {
+    let text = read("docs/reliability.md");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let numbers: Vec<String> = rows.iter().map(|row| row[0].to_owned()).collect();
+    assert_eq!(numbers, (1..=14).map(|n| n.to_string()).collect::<Vec<_>>(), "the promises of the design, in order");
+    for row in rows {
+        let [number, _, shown, _] = row.as_slice() else { panic!("not four cells: {row:?}") };
+        let tests: Vec<&str> = quoted(shown).collect();
+        assert!(!tests.is_empty(), "promise {number} names no test");
+        for test in tests {
+            let (path, name) =
+                test.split_once("::").unwrap_or_else(|| panic!("promise {number}: {test} is no path::test"));
+            assert!(is_test(&read(path), name), "promise {number}: there is no test {test}");
+        }
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
-    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/requirements.md"] {
+    for document in ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/requirements.md", "docs/reliability.md"] {
         let folder = root().join(document).parent().unwrap().to_owned();
         let text = read(document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {

@@ -57,7 +57,7 @@ pub(super) async fn arrive(settings: Settings, stop: CancellationToken) -> anyho
         labels: settings.labels.clone(),
     };
     let (alarms, clock) = alarms();
-    let (contents, counts) = (Contents::default(), Counts::default());
+    let (contents, counts) = (Contents::default(), Counts::new(settings.diary));
     let inner = Inner { settings, about, chance, lines, agents, by_number, contents, counts, alarms, stop };
     let inner = Arc::new(inner);
     tokio::spawn(tend(inner.clone(), clock));

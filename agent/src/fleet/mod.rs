@@ -2,6 +2,7 @@
 //! ([`crate::rules`]) with a ledger in memory; only what is done with a content is left out: it is read as the agent's
 //! modules read it, once for each digest, and not loaded. So virtual agents scan nothing and find nothing.
 
+mod accounts;
 mod alarms;
 mod arrive;
 mod chance;

@@ -58,6 +58,9 @@ pub struct Settings {
     pub duplicates: f64,
     /// How the agents listen.
     pub listening: Listening,
+    /// Whether it is written down what each agent did, for [`super::Fleet::accounts`]: some 100 bytes for each task of
+    /// each agent.
+    pub diary: bool,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             offline: 0.0,
             duplicates: 0.0,
             listening: Listening::Auto,
+            diary: false,
         }
     }
 

@@ -154,7 +154,8 @@ impl Inner {
                 let tasks = single.task().into_iter();
                 let done = match verdict {
                     Some(why) => {
-                        self.counts.executed(tasks, false);
+                        let number = self.agents[index as usize].number;
+                        self.counts.executed(number, tasks, false);
                         Err(outcome(INVALID, why))
                     }
                     None => self.outcome(index, tasks).map(|()| Value::Null),
@@ -182,7 +183,7 @@ impl Inner {
         if done.is_ok() {
             return Some(self.outcome(index, target.tasks()));
         }
-        self.counts.executed(target.tasks(), false);
+        self.counts.executed(self.agents[index as usize].number, target.tasks(), false);
         Some(done)
     }
 
@@ -191,7 +192,7 @@ impl Inner {
         let number = self.agents[index as usize].number;
         let asked = tasks.clone().next().unwrap_or_default();
         let fails = self.chance.hits(self.settings.failures, "fail", format_args!("{number}/{asked}"));
-        self.counts.executed(tasks, !fails);
+        self.counts.executed(number, tasks, !fails);
         if fails { Err(outcome(INJECTED, "injected failure")) } else { Ok(()) }
     }
 

@@ -1,14 +1,19 @@
 //! `muster fleet`: virtual agents, many in one process.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use muster_agent::fleet::{Count, Settings};
 use muster_agent::link::Access;
 use muster_core::configuration::duration;
 use muster_keys::{Key, Keys};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{address, label};
@@ -52,6 +57,9 @@ pub(crate) struct Fleet {
     /// The same prefix and seed are the same agents, which make the same choices
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Writes what each agent holds and did to this file, a line of JSON each: at the end, and at each SIGUSR1
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 impl Fleet {
@@ -68,6 +76,7 @@ impl Fleet {
             failures: self.fail,
             offline: self.offline,
             duplicates: self.duplicates,
+            diary: self.report.is_some(),
             ..Settings::new(access, self.count)
         })
     }
@@ -88,7 +97,8 @@ fn share(text: &str) -> Result<f64, String> {
 /// Runs the agents until SIGTERM or SIGINT; tells on stderr how they get on, and in the end writes what they did.
 pub(crate) async fn fleet(options: Fleet, url: Option<String>) -> anyhow::Result<Exit> {
     muster_runtime::log();
-    let shutdown = CancellationToken::new();
+    let (shutdown, report) = (CancellationToken::new(), options.report.clone());
+    let mut asked = signal(SignalKind::user_defined1())?;
     muster_runtime::on_signal(shutdown.clone())?;
     let started = tokio::select! {
         started = muster_agent::fleet::fleet(options.settings(url)?, shutdown.clone()) => Some(started?),
@@ -105,11 +115,29 @@ pub(crate) async fn fleet(options: Fleet, url: Option<String>) -> anyhow::Result
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
+            _ = asked.recv() => write(&fleet, report.as_deref())?,
             () = shutdown.cancelled() => break,
         }
     }
+    write(&fleet, report.as_deref())?;
     print_json(&document(fleet.ids().len(), fleet.online(), &fleet.counts()))?;
     Ok(Exit::Done)
+}
+
+/// Writes the accounts of all agents, if that is asked for. Whoever reads the file finds it whole.
+fn write(fleet: &muster_agent::fleet::Fleet, report: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = report else { return Ok(()) };
+    let accounts = || -> io::Result<()> {
+        let unfinished = path.with_extension("unfinished");
+        let mut file = BufWriter::new(File::create(&unfinished)?);
+        for account in fleet.accounts() {
+            serde_json::to_writer(&mut file, &account)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()?;
+        fs::rename(unfinished, path)
+    };
+    accounts().with_context(|| format!("the report {} cannot be written", path.display()))
 }
 
 fn line(agents: usize, online: usize, counts: &BTreeMap<String, Count>) -> String {

@@ -212,12 +212,10 @@ impl Gateway {
         let mut messages = commands.iter().map(encode).collect::<Result<Vec<Bytes>, Fault>>()?;
         let taken = messages.iter().map(|message| message.len() + 1).sum();
         let sets = commands.iter().flat_map(|command| &command.sets);
-        let (bodies, runs, floor) = tokio::try_join!(
-            self.bodies.find(sets),
-            mailbox::runs(&self.context.bus, id, now, taken),
-            self.floor.get(&self.context),
-        )?;
-        self.results.forget(runs.stopped);
+        let floor = self.floor.get(&self.context).await?;
+        let runs = mailbox::runs(&self.context.bus, id, now, floor.unwrap_or_default(), taken);
+        let (bodies, runs) = tokio::try_join!(self.bodies.find(sets), runs)?;
+        self.results.forget(runs.over);
         messages.extend(runs.messages);
         let rest = HandOver {
             name: Some(agent.name.clone()),

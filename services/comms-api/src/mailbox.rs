@@ -5,6 +5,7 @@ use muster_broker::{Bus, Entry, Fault};
 use muster_core::instant::Instant;
 use muster_core::message::Command;
 use muster_core::names::{is_any_task_id, is_recipient_id};
+use muster_core::stamp::Stamp;
 
 use crate::hand_over::MAX_COMMANDS;
 use crate::stops;
@@ -47,15 +48,16 @@ pub struct Runs {
     /// Whether there are more.
     pub more: bool,
     /// Subjects of messages that nobody waits for any more.
-    pub stopped: Vec<String>,
+    pub over: Vec<String>,
 }
 
-/// The edge commands that wait for an agent and are neither expired nor stopped. `taken` bytes of the hand-over are
-/// taken already.
+/// The edge commands that wait for an agent and are neither expired nor stopped. Those below the floor are over too:
+/// their tasks have ended, and the agent, which has forgotten them, would neither start nor report them. `taken` bytes of
+/// the hand-over are taken already.
 ///
 /// # Errors
 /// [`Fault::Unavailable`].
-pub async fn runs(bus: &Bus, agent: &str, now: Instant, taken: usize) -> Result<Runs, Fault> {
+pub async fn runs(bus: &Bus, agent: &str, now: Instant, floor: Stamp, taken: usize) -> Result<Runs, Fault> {
     let mut subjects = bus.list(RUNS, &format!("commands.agent.{agent}.run.*")).await?;
     let mut runs = Runs { more: subjects.len() > MAX_LOOKED_AT, ..Runs::default() };
     subjects.truncate(MAX_LOOKED_AT);
@@ -64,7 +66,9 @@ pub async fn runs(bus: &Bus, agent: &str, now: Instant, taken: usize) -> Result<
     }
     let mut entries = bus.get_many(RUNS, &subjects).await?;
     entries.sort_unstable_by_key(|entry| entry.revision);
-    let alive: Vec<Alive> = entries.into_iter().filter_map(|entry| Alive::at(entry, now)).collect();
+    let alive = entries.into_iter().filter_map(|entry| Alive::at(entry, now));
+    let (over, alive): (Vec<Alive>, Vec<Alive>) = alive.partition(|run| run.order < floor);
+    runs.over.extend(over.into_iter().map(|run| run.subject));
     let mut size = taken;
     // Stops are asked for only as far as needed.
     for part in alive.chunks(MAX_RUNS) {
@@ -75,7 +79,7 @@ pub async fn runs(bus: &Bus, agent: &str, now: Instant, taken: usize) -> Result<
         let stopped = stops::among(bus, part.iter().map(|run| run.task.clone()).collect()).await?;
         for run in part {
             if stopped.contains(&run.task) {
-                runs.stopped.push(run.subject.clone());
+                runs.over.push(run.subject.clone());
             } else if runs.messages.len() < MAX_RUNS && size + run.body.len() < MAX_COMMANDS {
                 size += run.body.len() + 1;
                 runs.messages.push(run.body.clone());
@@ -92,6 +96,7 @@ pub async fn runs(bus: &Bus, agent: &str, now: Instant, taken: usize) -> Result<
 struct Alive {
     subject: String,
     task: String,
+    order: Stamp,
     body: Bytes,
 }
 
@@ -100,7 +105,7 @@ impl Alive {
         let body = entry.body?;
         // One that cannot be read is parked by whoever pulls it.
         let command = read(&entry.subject, &body).ok().filter(|command| command.deliver_until > now)?;
-        Some(Self { subject: entry.subject, task: command.request_id, body })
+        Some(Self { subject: entry.subject, task: command.request_id, order: command.order, body })
     }
 }
 

@@ -5,7 +5,10 @@ mod container;
 mod local;
 mod port;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::{Client, ConnectOptions};
@@ -104,6 +107,22 @@ impl NatsServer {
     /// unless the server is a closed one.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The id of its process; none where it runs in a container.
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.runner {
+            Runner::Local(local) => Some(local.id()),
+            Runner::Container(_) => None,
+        }
+    }
+
+    /// The directory of its data; none where it runs in a container.
+    pub fn store(&self) -> Option<&Path> {
+        match &self.runner {
+            Runner::Local(local) => Some(local.store()),
+            Runner::Container(_) => None,
+        }
     }
 
     /// The keys of the server's users: what `MUSTER_KEYS` names is their directory.

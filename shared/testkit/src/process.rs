@@ -62,6 +62,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Keeps its log at `path`, also when it has ended.
+    ///
+    /// # Errors
+    /// When that file cannot be written.
+    pub fn keep_log(&self, path: &Path) -> Result<()> {
+        use std::io::Write as _;
+        let mut kept = File::options().create(true).append(true).open(path)?;
+        writeln!(kept, "--- process {}", self.id())?;
+        Ok(kept.write_all(self.log().as_bytes())?)
+    }
+
     /// All that it has written to its standard output and error so far.
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -141,14 +152,15 @@ impl Drop for Process {
 }
 
 /// A command that runs one of the workspace's programs: the one that was built into the
-/// same target directory, with the same profile, as the running test.
+/// same target directory, with the same profile, as the running test or program.
 ///
 /// # Errors
 /// When it has not been built: a test of one package does not build another's program.
 pub fn binary(name: &str) -> Result<Command> {
     let test = std::env::current_exe()?;
-    // target/<profile>/deps/<test>
-    let profile = test.ancestors().nth(2).context("the test runs outside of a target directory")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let folder = test.parent().filter(|folder| !folder.ends_with("deps")).or_else(|| test.ancestors().nth(2));
+    let profile = folder.context("the test runs outside of a target directory")?;
     let program = profile.join(name).with_extension(std::env::consts::EXE_EXTENSION);
     ensure!(program.is_file(), "{} is not there: run `cargo build --workspace` first", program.display());
     Ok(Command::new(program))

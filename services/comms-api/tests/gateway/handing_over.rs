@@ -106,6 +106,9 @@ async fn who_is_away_gets_what_is_still_alive_oldest_first() -> Result<()> {
     let mut commands: Vec<Command> = (0..300).rev().map(|n| edge(&id, &format!("ar-{n}"), 300 - n, HOUR)).collect();
     commands.push(edge(&id, "ar-expired", 400, Duration::ZERO));
     world.put("agents", "stop.ar-299", "{}").await?;
+    let forgotten = edge(&id, "ar-forgotten", 0, HOUR);
+    world.put("agents", "floor", "\"0-1\"").await?;
+    publish(&world, "RUNS", run_subject(&forgotten), &forgotten).await?;
     for command in &commands {
         publish(&world, "RUNS", run_subject(command), command).await?;
     }
@@ -116,6 +119,8 @@ async fn who_is_away_gets_what_is_still_alive_oldest_first() -> Result<()> {
     assert_eq!(over.commands[1..], commands[1..257]);
     let stopped = || async { world.bus.get("RUNS", &run_subject(&commands[0])).await.ok()?.is_none().then_some(()) };
     eventually("the stopped one is purged", PATIENCE, stopped).await;
+    let over = || async { world.bus.get("RUNS", &run_subject(&forgotten)).await.ok()?.is_none().then_some(()) };
+    eventually("the one below the floor is purged", PATIENCE, over).await;
     Ok(())
 }
 

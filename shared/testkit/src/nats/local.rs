@@ -1,6 +1,6 @@
 //! The server as a child process.
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
@@ -21,6 +21,14 @@ impl Local {
     pub(super) fn start(port: u16, variables: Variables) -> Result<Self> {
         let store = tempfile::tempdir()?;
         Ok(Self { port, process: spawn(port, &variables, &store)?, variables, store })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(super) fn store(&self) -> &Path {
+        self.store.path()
     }
 
     pub(super) fn kill(&mut self) -> Result<()> {
