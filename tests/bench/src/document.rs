@@ -64,7 +64,10 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             run.kind, run.n, run.cpu_us_per_agent_broker, run.cpu_us_per_agent_rest, run.disk_bytes_per_agent
         )?;
     }
-    writeln!(out, "\n| the limit's parts, seconds | agents | records read | written | commands stored | fetched | pushed | results stored | fetched |\n|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n| the limit's parts, seconds | agents | records read | written | commands stored | fetched | pushed | results stored | fetched |\n|---|---|---|---|---|---|---|---|---|"
+    )?;
     for run in report.all() {
         let limit = &run.limit;
         writeln!(
@@ -81,7 +84,10 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             limit.results_fetched_s
         )?;
     }
-    writeln!(out, "\n| agents | enrolled in | a minute | peak memory: broker | of all functions and services the largest |\n|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n| agents | enrolled in | a minute | peak memory: broker | of all functions and services the largest |\n|---|---|---|---|---|"
+    )?;
     for arrival in &report.enrolments {
         let memory = report.peak_memory_bytes.get(&arrival.agents);
         let broker = memory.and_then(|all| all.get("broker")).copied().unwrap_or_default();

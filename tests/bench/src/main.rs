@@ -35,7 +35,8 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let named = |kind: &Kind| arguments.kinds.is_empty() || arguments.kinds.iter().any(|n| n == kind.task_type().name());
+    let named =
+        |kind: &Kind| arguments.kinds.is_empty() || arguments.kinds.iter().any(|n| n == kind.task_type().name());
     let scope = Scope {
         agents: arguments.agents.clone(),
         kinds: Kind::ALL.into_iter().filter(named).collect(),

@@ -34,7 +34,8 @@ async fn batch(client: &Client, messages: impl ExactSizeIterator<Item = Message>
             continue;
         }
         headers.insert("Nats-Batch-Commit", "1");
-        let answer: Value = serde_json::from_slice(&client.request_with_headers(subject, headers, body).await?.payload)?;
+        let answer: Value =
+            serde_json::from_slice(&client.request_with_headers(subject, headers, body).await?.payload)?;
         if !answer["error"].is_null() {
             bail!("a batch is refused: {answer}");
         }
