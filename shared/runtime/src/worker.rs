@@ -1,7 +1,9 @@
 //! The loop of a function: pull a task, carry it through the steps, settle its message.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,7 +45,7 @@ pub async fn work(
     let name = definition.kind.name();
     let mut deliveries = context.bus.subscribe(TASKS, name, at_once).await?;
     ready(true);
-    let mut working = JoinSet::new();
+    let (mut working, busy) = (JoinSet::new(), Busy::default());
     loop {
         while working.len() >= at_once {
             working.join_next().await;
@@ -63,10 +65,11 @@ pub async fn work(
         };
         for delivery in pulled {
             let (definition, context) = (definition.clone(), context.clone());
+            let seat = busy.enter(delivery.place, delivery.delivery);
             let span =
                 info_span!("task", subject = delivery.subject, place = delivery.place, task = tracing::field::Empty);
             let traced = Traced::process(name, format!("tasks.{name}"), Origin::parent(delivery.header(PARENT)));
-            let settled = async move { settle(&definition, &context, epoch, &delivery).await };
+            let settled = async move { settle(&definition, &context, epoch, &delivery, seat.as_ref()).await };
             working.spawn(traced.run(settled).instrument(span));
         }
     }
@@ -81,9 +84,10 @@ pub async fn work(
 }
 
 /// Carries one message to an ack, a nak or the dead letters.
-async fn settle(definition: &Definition, context: &Context, epoch: u32, delivery: &Delivery) {
-    let done = AssertUnwindSafe(carry(definition, context, epoch, delivery)).catch_unwind().await;
+async fn settle(definition: &Definition, context: &Context, epoch: u32, delivery: &Delivery, seat: Option<&Seat>) {
+    let done = AssertUnwindSafe(carry(definition, context, epoch, delivery, seat)).catch_unwind().await;
     let why = match done {
+        Ok(Ok(Carried::Elsewhere)) => return,
         Ok(Ok(Carried::Done)) => {
             if let Err(fault) = delivery.settle.ack().await {
                 warn!(%fault, "the ack was not sent; the task will be delivered again");
@@ -133,11 +137,19 @@ async fn hand_back(delivery: &Delivery, pause: Duration) {
 
 enum Carried {
     Done,
+    /// This process works on it already; whether that comes to an end, the next delivery will see.
+    Elsewhere,
     /// It does not come on; why.
     Stuck(String),
 }
 
-async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery: &Delivery) -> Result<Carried, Fault> {
+async fn carry(
+    definition: &Definition,
+    context: &Context,
+    epoch: u32,
+    delivery: &Delivery,
+    seat: Option<&Seat>,
+) -> Result<Carried, Fault> {
     let arrival = arrival(delivery, epoch);
     let Admission::Open { summary, task } = steps::admit(context, &arrival).await? else { return Ok(Carried::Done) };
     tracing::Span::current().record("task", &summary.id);
@@ -146,6 +158,7 @@ async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery:
     if delivery.delivery > chain.delivery.saturating_add(PATIENCE) {
         return Ok(Carried::Stuck(format!("{} deliveries without a new decision", delivery.delivery - chain.delivery)));
     }
+    let Some(seat) = seat else { return Ok(Carried::Elsewhere) };
     let (task, bound) = match *task {
         Ok((task, document)) => {
             let bound = bind(definition, &task, &document);
@@ -153,7 +166,7 @@ async fn carry(definition: &Definition, context: &Context, epoch: u32, delivery:
         }
         Err(errors) => (unread(&summary, definition), Err(errors)),
     };
-    let progress = Delivered(delivery);
+    let progress = Delivered(delivery, seat);
     let bound = bound.as_deref().map_err(Clone::clone);
     steps::advance(&Job { context, task: &task, bound, delivery: delivery.delivery, progress: &progress }, chain)
         .await?;
@@ -196,13 +209,50 @@ fn unread(summary: &muster_core::summary::Summary, definition: &Definition) -> T
     }
 }
 
-struct Delivered<'a>(&'a Delivery);
+/// The messages that this process works on, by their places, each with its newest delivery. One that comes again
+/// meanwhile, because a step takes long, is not worked on twice: that would only take longer. Its delivery counts for
+/// the decisions that are made from then on, or a task that comes on slowly would be parked as one that does not.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<HashMap<u64, Arc<AtomicU64>>>>);
+
+impl Busy {
+    /// The right to work on the message; none when somebody does.
+    fn enter(&self, place: u64, delivery: u64) -> Option<Seat> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = places.get(&place) {
+            newest.fetch_max(delivery, Ordering::Relaxed);
+            return None;
+        }
+        let newest = Arc::new(AtomicU64::new(delivery));
+        places.insert(place, newest.clone());
+        Some(Seat { busy: self.clone(), place, newest })
+    }
+}
+
+/// The right to work on a message, until it is dropped.
+struct Seat {
+    busy: Busy,
+    place: u64,
+    newest: Arc<AtomicU64>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.busy.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+    }
+}
+
+struct Delivered<'a>(&'a Delivery, &'a Seat);
 
 #[async_trait]
 impl Progress for Delivered<'_> {
     async fn decided(&self) {
         // A lost one costs a redelivery, which finds the decision.
         let _ = self.0.settle.progress().await;
+    }
+
+    fn newest(&self) -> u64 {
+        self.1.newest.load(Ordering::Relaxed)
     }
 }
 
@@ -214,4 +264,22 @@ async fn park(context: &Context, epoch: u32, delivery: &Delivery, why: &str) -> 
         steps::stop(context, &summary.id, &Stop { kind: StopKind::Parked, reason, user: None }).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_message_that_comes_again_is_worked_on_once_and_its_delivery_counts() {
+        let busy = Busy::default();
+        let first = busy.enter(7, 1).unwrap();
+        assert!(busy.enter(7, 2).is_none() && busy.enter(7, 3).is_none());
+        assert_eq!(first.newest.load(Ordering::Relaxed), 3);
+        let other = busy.enter(8, 1).unwrap();
+        assert_eq!(other.newest.load(Ordering::Relaxed), 1);
+        drop(first);
+        assert_eq!(busy.enter(7, 4).unwrap().newest.load(Ordering::Relaxed), 4);
+    }
 }

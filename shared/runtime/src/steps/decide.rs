@@ -168,7 +168,7 @@ pub(super) async fn stage(
     }
     groups.store(txn);
     page.last = page.upto.is_none() || recipients.after(page.upto).next().is_none();
-    txn.put_json(&key::page(&job.task.id, n), &Stored::new(job.delivery, Paged::Page(page.clone())))?;
+    txn.put_json(&key::page(&job.task.id, n), &Stored::new(job.at_delivery(), Paged::Page(page.clone())))?;
     Ok((page, commands))
 }
 

@@ -11,7 +11,7 @@ use super::{Job, changes};
 pub(super) async fn finish(job: &Job<'_>, plan: &Plan) -> Result<(), Fault> {
     loop {
         let mut txn = job.txn();
-        if !stage(plan, job.task, job.delivery, &mut txn).await? {
+        if !stage(plan, job.task, job.at_delivery(), &mut txn).await? {
             return Ok(());
         }
         match txn.commit().await {

@@ -54,7 +54,7 @@ pub(super) fn stage(job: &Job<'_>, recipients: &Numbers, txn: &mut Txn) -> Resul
     let parts = recipients.split();
     let head = Head { count: recipients.len(), containers: parts.iter().map(|(c, _)| *c).collect() };
     let decision = Frozen::Recipients { count: head.count, containers: head.containers.clone() };
-    txn.put_json(&key::recipients(&job.task.id), &Stored::new(job.delivery, decision))?;
+    txn.put_json(&key::recipients(&job.task.id), &Stored::new(job.at_delivery(), decision))?;
     for (container, part) in parts {
         txn.put(&key::container(&job.task.id, container), part.encode());
     }

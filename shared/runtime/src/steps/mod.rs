@@ -56,6 +56,11 @@ pub struct Context {
 pub trait Progress: Send + Sync {
     /// A decision was made.
     async fn decided(&self);
+
+    /// The newest delivery of the message that is known here: it may have come again while it is worked on.
+    fn newest(&self) -> u64 {
+        0
+    }
 }
 
 /// A task in the hands of its function.
@@ -76,6 +81,11 @@ impl Job<'_> {
     /// Who the recipients are.
     fn fleet(&self) -> Fleet {
         self.task.kind.fleet()
+    }
+
+    /// The delivery that a decision of now is counted at.
+    fn at_delivery(&self) -> u64 {
+        self.delivery.max(self.progress.newest())
     }
 
     /// A decision over the bucket of the task's chain.

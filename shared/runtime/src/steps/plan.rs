@@ -24,7 +24,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
         let mut txn = job.txn();
         let planned = stage(job, &mut txn).await?;
         store(job, &planned).await?;
-        txn.put_json(&key::plan(&job.task.id), &Stored::new(job.delivery, planned.clone()))?;
+        txn.put_json(&key::plan(&job.task.id), &Stored::new(job.at_delivery(), planned.clone()))?;
         let mut chain = Chain { plan: Some(planned.clone()), delivery: job.delivery, ..Chain::default() };
         if let Planned::Plan(plan) = &planned
             && let Target::Agents(ids) | Target::Servers(ids) = &plan.select

@@ -221,3 +221,9 @@ fn what_is_left_over_is_found() {
     assert_eq!(broken(|w| w.dead.push("dead.tasks.7".into())), ["dead-letter"]);
     assert_eq!(broken(|w| w.behind.push(("TASKS".into(), "x".into(), 0, 1))), ["behind"]);
 }
+
+#[test]
+fn it_shares_no_crate_with_the_product() {
+    let (_, dependencies) = include_str!("../../Cargo.toml").split_once("[dependencies]").unwrap();
+    assert!(dependencies.lines().all(|line| !line.contains("muster") && !line.contains("path =")), "{dependencies}");
+}
