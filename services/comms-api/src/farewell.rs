@@ -34,7 +34,9 @@ pub async fn see_off(gateway: &Gateway, command: &Command) -> Result<(), Fault> 
         version: None,
         result: Outcome { message: "no connection of it stands".into(), ..Outcome::default() },
     };
-    gateway.results.store(id, number, Report { ledger: String::new(), results: vec![result] }).await.map(drop)
+    gateway.results.store(id, number, Report { ledger: String::new(), results: vec![result] }).await?;
+    // Not by and by, as other messages that have ended: nobody syncs any more for whom it would be tried again.
+    gateway.context.bus.purge("RUNS", &format!("commands.agent.{id}.run.{}", command.request_id)).await
 }
 
 /// Purges what waits for the agent; tasks of edge commands learn that it is gone. (Those of level commands have learned

@@ -127,8 +127,11 @@ impl Reader {
             let body: Value = serde_json::from_slice(&entry.body).unwrap_or_default();
             let place = format!("t0-{}", entry.place);
             let mut id = body["id"].as_str().map_or_else(|| place.clone(), str::to_owned);
-            match tasks.get(&id) {
-                Some(first) if first.kind == kind && first.body == body => continue,
+            match tasks.get_mut(&id) {
+                Some(first) if first.kind == kind && first.body == body => {
+                    first.places.push(entry.place);
+                    continue;
+                }
                 Some(_) => id = place,
                 None => {}
             }
@@ -138,7 +141,7 @@ impl Reader {
             if let Some(fault) = self.schemas.fault(&kind, &body).filter(|_| accepted) {
                 self.unreadable.push(Violation::new("schema", &entry.subject, fault));
             }
-            tasks.insert(id, Task { kind, place: entry.place, body, summary, ..Task::default() });
+            tasks.insert(id, Task { kind, places: vec![entry.place], body, summary, ..Task::default() });
         }
         let strange = summaries.into_keys().map(|id| Violation::new("task-unknown", id, "a summary without a task"));
         self.unreadable.extend(strange);

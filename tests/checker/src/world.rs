@@ -44,8 +44,8 @@ pub struct World {
 pub struct Task {
     /// The type, from the subject.
     pub kind: String,
-    /// The place of its first message in TASKS.
-    pub place: u64,
+    /// The places of its message in TASKS: several when a client was not told that it was stored and sent it again.
+    pub places: Vec<u64>,
     /// Its message.
     pub body: Value,
     /// Its summary.

@@ -17,8 +17,13 @@ pub(super) fn check(id: &str, task: &Task) -> Vec<Violation> {
         is("task-open", format!("its state is {state}: {}", summary["counts"]));
         return found;
     }
-    if summary["order"] != format!("0-{}", task.place).as_str() || summary["type"] != task.kind.as_str() {
-        is("task-order", format!("order {} and type {}, stored at {}", summary["order"], summary["type"], task.place));
+    // Whichever of its messages was admitted first gives it its order.
+    let ordered = task.places.iter().any(|place| summary["order"] == format!("0-{place}").as_str());
+    if !ordered || summary["type"] != task.kind.as_str() {
+        is(
+            "task-order",
+            format!("order {} and type {}, stored at {:?}", summary["order"], summary["type"], task.places),
+        );
     }
     if task.kind.is_empty() || (task.decision().is_empty() && state != "rejected") {
         is("task-undecided", format!("its state is {state}, and it has no plan"));

@@ -20,7 +20,7 @@ fn counts(of: &[(&str, u64)]) -> Value {
 fn task(kind: &str, place: u64, recipients: &[u32], state: &str, of: &[(&str, u64)]) -> Task {
     Task {
         kind: kind.into(),
-        place,
+        places: vec![place],
         summary: Some(json!({
             "type": kind, "state": state, "order": format!("0-{place}"), "ended": "2026-11-26T00:00:00Z",
             "recipients": recipients.len(), "counts": counts(of),
