@@ -128,11 +128,12 @@ impl<L: Ledger> Core<L> {
         let of_groups = self.state.lanes.iter().filter(|held| held.lane.group().is_some());
         let mut dropped: Vec<Lane> = of_groups.filter(|held| !stays(held)).map(|held| held.lane.clone()).collect();
         // What is in force and not held: its lane was forgotten with a restored server, or went with a list of groups
-        // that could not be put in force. Only a list of groups says which of it stays.
+        // that could not be put in force. Of the agent's own groups only a list of groups says what stays.
         let forgotten = self.state.in_force.contents.iter().map(|(lane, _)| lane).filter(|lane| {
-            lane.group().is_some() && self.state.lane(lane).is_none() && !(member(lane) && sets.contains_key(lane))
+            let left = !member(lane) || (regroup.is_some() && !sets.contains_key(lane));
+            self.state.lane(lane).is_none() && lane.group().is_some() && left
         });
-        dropped.extend(forgotten.filter(|_| regroup.is_some()).cloned());
+        dropped.extend(forgotten.cloned());
         let digest = |group: &String| {
             let lane = Lane::config(group);
             let digest = match taken.iter().find(|(of, _)| *of == lane) {

@@ -36,6 +36,7 @@ impl Bodies {
     /// [`Fault::Unavailable`].
     pub async fn find<'a>(&self, lanes: impl Iterator<Item = (&'a Lane, &'a Entry)>) -> Result<Found, Fault> {
         let mut found = Found::new();
+        // In an order of their own, so that the same questions are asked in the same order.
         let mut missing: BTreeMap<&'static str, BTreeMap<String, String>> = BTreeMap::new();
         for (lane, entry) in lanes {
             let Some(digest) = entry.digest.as_ref().filter(|digest| !found.contains_key(*digest)) else { continue };

@@ -63,6 +63,8 @@ pub async fn bench(scope: &Scope) -> Result<Report> {
         }
         report.peak_memory_bytes.insert(n, system.peak_memory()?);
     }
+    // By type, then by the number of agents: so tables and plot have them together.
+    report.other_types.sort_by_key(|run| (run.kind, run.n));
     report.at = OffsetDateTime::now_utc().format(&Rfc3339)?;
     Ok(report)
 }

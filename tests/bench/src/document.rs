@@ -10,14 +10,15 @@ use crate::report::{Latencies, Report, Run};
 const BEGIN: &str = "<!-- written by make bench: -->";
 const END: &str = "<!-- until here -->";
 
-/// The page with these tables in the place of the old ones.
+/// The page with the plot and these tables in the place of the old ones.
 ///
 /// # Errors
 /// When the page has no place for them.
 pub fn put(page: &str, report: &Report) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).with_context(|| format!("the page has no line {BEGIN}"))?;
     let (_, after) = rest.split_once(END).with_context(|| format!("the page has no line {END}"))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", tables(report)))
+    let plot = "![How many times the limit a rollout takes](performance.svg)";
+    Ok(format!("{before}{BEGIN}\n\n{plot}\n\n{}\n{END}{after}", tables(report)))
 }
 
 /// All tables.

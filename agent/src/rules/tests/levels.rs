@@ -236,3 +236,26 @@ fn what_takes_its_time_is_overtaken_by_what_is_newer() {
     core.done(older, Ok(json!({ "late": true }))).unwrap();
     assert_eq!(contents(&core), [("sca=web=2fcis".to_owned(), digest(b"p2"))]);
 }
+
+#[test]
+fn contents_of_a_group_that_it_left_go_when_a_later_state_is_good() {
+    let mut core = member();
+    assert!(carry_out(&mut core, set_policy("web/cis", 6, "s1", Some("p1")), &[]));
+    // The list fails, and the state before it stays in force, with the policy.
+    assert!(carry_out(&mut core, set_group(7, "g2", &["eu"], &[("eu", entry(7, "c3", Some("bad")))]), &["bad"]));
+    assert_eq!(contents(&core).len(), 1);
+    // A configuration alone puts the new list in force.
+    assert!(carry_out(&mut core, set_config("eu", 8, "c4", "e2"), &[]));
+    assert_eq!((in_force(&core).len(), contents(&core).len()), (1, 0));
+}
+
+#[test]
+fn contents_that_a_restored_server_does_not_know_go_with_its_list_of_groups() {
+    let mut core = member();
+    assert!(carry_out(&mut core, set_policy("web/cis", 6, "s1", Some("p1")), &[]));
+    assert!(core.heard(&HandOver { epoch: Some(1), ..HandOver::default() }).unwrap());
+    let mut list = set_group(2, "g1", &["web", "eu"], &[]);
+    list.sets.values_mut().for_each(|entry| entry.version.epoch = 1);
+    assert!(carry_out(&mut core, list, &[]));
+    assert_eq!((in_force(&core).len(), contents(&core).len()), (2, 0));
+}
