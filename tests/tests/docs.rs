@@ -65,7 +65,8 @@ fn requirements_name_files_and_tests_that_exist() {
 #[test]
 fn each_promise_names_tests_that_exist() {
     let text = read("docs/reliability.md");
-    let rows: Vec<Vec<&str>> = text
+    let (promises, _) = text.split_once("\n## Killing real processes").expect("the part about killing");
+    let rows: Vec<Vec<&str>> = promises
         .lines()
         .filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
