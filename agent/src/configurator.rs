@@ -7,6 +7,7 @@ use muster_core::configuration::{Configuration, parse};
 use muster_core::lane::Lane;
 use muster_core::message::Outcome;
 use muster_core::names::digest;
+use muster_core::problem::in_words;
 use muster_core::record::MAX_DIGESTS;
 use muster_core::sca::Manifest;
 use serde_json::{Value, json};
@@ -164,10 +165,7 @@ impl Configurator {
         for (group, digest) in &state.configurations {
             let body =
                 self.contents.get(digest).ok_or_else(|| format!("group {group}: the content {digest} is missing"))?;
-            parsed.push(parse(&body).map_err(|problems| {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                format!("group {group}: {}", problems.join("; "))
-            })?);
+            parsed.push(parse(&body).map_err(|problems| format!("group {group}: {}", in_words(&problems)))?);
             bodies.push((group.clone(), body));
         }
         Ok(Checked { bodies, merged: Configuration::merge(&parsed) })

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectOptions, Event, HeaderMap};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message};
 use bytes::Bytes;
 use muster_core::message::Refused;
-use muster_core::problem::Refusal;
+use muster_core::problem::{Refusal, in_words};
 use muster_telemetry::trace::Origin;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,7 +58,7 @@ pub enum Unanswered {
     #[error("no gateway answers: {0}")]
     Silence(String),
     /// The gateway refuses it.
-    #[error("the gateway refuses: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the gateway refuses: {}", in_words(.0))]
     Refused(Refusal),
     /// The answer is none.
     #[error("the gateway's answer cannot be read: {0}")]
@@ -182,14 +182,21 @@ pub async fn ask_bytes<T: DeserializeOwned>(
     subject: String,
     question: Bytes,
 ) -> Result<T, Unanswered> {
+    read(&answer(client, subject, question).await?.payload)
+}
+
+/// The gateway's answer as it came, be it a refusal.
+///
+/// # Errors
+/// When there is none.
+pub async fn answer(client: &Client, subject: String, question: Bytes) -> Result<Message, Unanswered> {
     let mut request = async_nats::Request::new().payload(question).timeout(Some(ANSWER));
     if let Some((name, value)) = Origin::current().header() {
         let mut headers = HeaderMap::new();
         headers.insert(name, value);
         request = request.headers(headers);
     }
-    let answer = client.send_request(subject, request).await.map_err(|error| Unanswered::Silence(error.to_string()))?;
-    read(&answer.payload)
+    client.send_request(subject, request).await.map_err(|error| Unanswered::Silence(error.to_string()))
 }
 
 /// What an answer says.

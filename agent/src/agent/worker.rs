@@ -33,12 +33,8 @@ pub const ABILITIES: Abilities = Abilities {
         Lane::ACTIVE_RESPONSE,
         Lane::RESCAN,
     ],
-    actions: &[DISCONNECT, RUN_ACTIVE_RESPONSE],
+    actions: &[Action::DISCONNECT, Action::RUN_ACTIVE_RESPONSE],
 };
-/// The edge command that tells an agent that it was deleted.
-const DISCONNECT: &str = "disconnect";
-/// The edge command that runs an active response.
-const RUN_ACTIVE_RESPONSE: &str = "run-active-response";
 
 /// The agent's rules, and the hands that carry them out.
 pub struct Worker {
@@ -153,13 +149,13 @@ impl Worker {
     /// Carries out an edge command, or begins to.
     fn run(&mut self, task: String, action: &Action, timeout: Duration) -> anyhow::Result<()> {
         let done = match action.name.as_str() {
-            DISCONNECT => {
+            Action::DISCONNECT => {
                 let deleted = Enrolment { deleted: true, ..self.enrolment.clone() };
                 self.identity.keep(&self.root, deleted.clone())?;
                 self.enrolment = deleted;
                 Outcome::default()
             }
-            RUN_ACTIVE_RESPONSE => {
+            Action::RUN_ACTIVE_RESPONSE => {
                 let order = format!("{task}:{}", self.enrolment.id);
                 let (modules, groups) = (self.configurator.modules(), &self.core.state().in_force.groups);
                 let response = |name: &str| modules.response(groups, name).cloned();

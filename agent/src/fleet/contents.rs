@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use muster_core::configuration::parse;
 use muster_core::lane::Lane;
 use muster_core::names::{digest, is_digest};
+use muster_core::problem::in_words;
 use muster_core::sca::Manifest;
 use tokio::sync::OnceCell;
 
-use crate::modules::{active_response, in_words, sca};
+use crate::modules::{active_response, sca};
 
 /// Why a content is bad; `None` when it is good.
 pub(super) type Verdict = Option<Arc<str>>;
@@ -64,7 +65,7 @@ impl Contents {
             };
             let mut found = check(lane, &body);
             if lane.kind() == Lane::SCA_CONTENT && found.is_ok() {
-                let manifest = Manifest::read(&body).map_err(|problems| anyhow::anyhow!(in_words(problems)))?;
+                let manifest = Manifest::read(&body).map_err(|problems| anyhow::anyhow!(in_words(&problems)))?;
                 for (part, of) in manifest.bodies() {
                     found = found.and(check(&part, &get(of).await?));
                 }
@@ -79,9 +80,9 @@ impl Contents {
 fn check(lane: &Lane, body: &str) -> Result<(), String> {
     let name = lane.name().unwrap_or_default();
     match lane.kind() {
-        Lane::CONFIG => parse(body).map(drop).map_err(in_words),
+        Lane::CONFIG => parse(body).map(drop).map_err(|problems| in_words(&problems)),
         Lane::SCA => sca::read(name, body).map(drop),
-        Lane::SCA_CONTENT => Manifest::read(body).map(drop).map_err(in_words),
+        Lane::SCA_CONTENT => Manifest::read(body).map(drop).map_err(|problems| in_words(&problems)),
         Lane::ACTIVE_RESPONSE => active_response::read(name, body).map(drop),
         _ => Ok(()),
     }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_core::lane::Lane;
+use muster_core::message::Action;
 use muster_core::record::{agent_id, agent_number};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ use crate::rules::{Abilities, About, Core, Memory, State};
 /// Virtual agents take every command: they have nothing to carry out.
 const ABILITIES: Abilities = Abilities {
     lanes: &[Lane::GROUPS, Lane::CONFIG, Lane::NAME, Lane::SCA, Lane::SCA_CONTENT, Lane::ACTIVE_RESPONSE, Lane::RESCAN],
-    actions: &["disconnect", "run-active-response"],
+    actions: &[Action::DISCONNECT, Action::RUN_ACTIVE_RESPONSE],
 };
 
 /// A running fleet. It ends when the token that it was started with is cancelled.

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use muster_active_response::{Execution, Left, OpenError, Order, Response, Responses, Undone};
 use muster_core::instant::Instant;
 use muster_core::message::Outcome;
+use muster_core::problem::in_words;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::in_words;
 use crate::rules::outcome::{INVALID, outcome};
 
 /// The clock is looked at again after this, for it may be set.
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// # Errors
 /// What is wrong with it.
 pub fn read(name: &str, text: &str) -> Result<Response, String> {
-    let response = Response::parse(text).map_err(in_words)?;
+    let response = Response::parse(text).map_err(|problems| in_words(&problems))?;
     match response.name() {
         own if own == name => Ok(response),
         own => Err(format!("/name: the active response '{name}' calls itself '{own}'")),
@@ -62,7 +62,7 @@ impl ActiveResponses {
         repeated_offenders: Vec<u32>,
         response: impl FnOnce(&str) -> Result<Response, String>,
     ) -> impl Future<Output = Outcome> + Send + 'static {
-        let asked = Execution::read(args).map_err(|problem| in_words(vec![problem.under("/args")]));
+        let asked = Execution::read(args).map_err(|problem| problem.under("/args").to_string());
         let asked = asked.and_then(|asked| Ok((response(&asked.name)?, asked.alert)));
         let (responses, ran) = (self.responses.clone(), self.ran.clone());
         async move {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use muster_active_response::Response;
 use muster_core::configuration::{self, Configuration};
 use muster_core::lane::Lane;
-use muster_core::problem::Problem;
 use muster_sca::Policy;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -135,11 +134,6 @@ impl Modules {
     pub async fn stop(self) {
         self.logcollector.stop().await;
     }
-}
-
-/// Problems of a content in one line.
-pub(crate) fn in_words(problems: Vec<Problem>) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

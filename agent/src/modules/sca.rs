@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_nats::Client;
 use muster_core::configuration;
 use muster_core::lane::Lane;
+use muster_core::problem::in_words;
 use muster_core::sca::Manifest;
 use muster_sca::Policy;
 use serde_json::{Map, Value, json};
@@ -18,14 +19,14 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use self::scanner::Scanner;
-use super::{Keeps, Modules, in_words};
+use super::{Keeps, Modules};
 
 /// Reads the text of a policy.
 ///
 /// # Errors
 /// What is wrong with it; check and rule are named.
 pub fn read(_name: &str, text: &str) -> Result<Arc<Policy>, String> {
-    Policy::parse(text).map(Arc::new).map_err(in_words)
+    Policy::parse(text).map(Arc::new).map_err(|problems| in_words(&problems))
 }
 
 /// What a task is told of a policy that was read.
@@ -43,7 +44,7 @@ pub fn check_content(
     shelf: &dyn Keeps,
     part: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Map<String, Value>, String> {
-    let manifest = Manifest::read(text).map_err(in_words)?;
+    let manifest = Manifest::read(text).map_err(|problems| in_words(&problems))?;
     let mut checks = 0;
     for (lane, digest) in manifest.bodies() {
         let fault = |why: String| format!("policy {}: {why}", lane.name().unwrap_or_default());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::Client;
 use bytes::Bytes;
 use muster_core::message::Outcome;
+use muster_core::problem::in_words;
 use muster_vulnerabilities::inventory::Place;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -45,16 +46,15 @@ impl Vulnerabilities {
         async move {
             let wanted = wanted.ok_or_else(|| outcome(INVALID, "/revision: the feed's offset is needed"))?;
             let until = Instant::now() + timeout;
-            for attempt in 1.. {
+            let mut attempt = 0;
+            loop {
+                attempt += 1;
                 let why = match ask_bytes::<Value>(&client, subject.clone(), packed(&place).await?).await {
                     // The gateway asks for what the agent's record names: by now that may be more.
                     Ok(found) if found["offset"].as_u64() >= Some(wanted) => return Ok(found),
                     Ok(found) => format!("the scan was made at offset {}", found["offset"]),
                     Err(why) if why.is_temporary() || why.is("not-yet") => why.to_string(),
-                    Err(Unanswered::Refused(problems)) => {
-                        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                        return Err(outcome(NOT_APPLIED, problems.join("; ")));
-                    }
+                    Err(Unanswered::Refused(problems)) => return Err(outcome(NOT_APPLIED, in_words(&problems))),
                     Err(why) => return Err(outcome(NOT_APPLIED, why.to_string())),
                 };
                 let next = pause(attempt, FIRST_PAUSE).min(LONGEST_PAUSE);
@@ -65,7 +65,6 @@ impl Vulnerabilities {
                 tracing::debug!(wanted, why, "the packages are not matched yet; asking again");
                 sleep(next).await;
             }
-            Err(outcome(NOT_APPLIED, "not matched"))
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use muster_core::package::{Chunk, ERROR_CODE};
 
 use super::Source;
-use crate::link::{ANSWER, Unanswered, read};
+use crate::link::{Unanswered, answer, read};
 
 /// The gateway as a source of packages.
 pub struct Gateway {
@@ -20,9 +20,7 @@ pub struct Gateway {
 impl Source for Gateway {
     async fn part(&self, chunk: &Chunk) -> Result<Bytes, Unanswered> {
         let question = serde_json::to_vec(chunk).map_err(|error| Unanswered::Garbled(error.to_string()))?;
-        let request = async_nats::Request::new().payload(question.into()).timeout(Some(ANSWER));
-        let answer = self.client.send_request(self.subject.clone(), request).await;
-        let answer = answer.map_err(|error| Unanswered::Silence(error.to_string()))?;
+        let answer = answer(&self.client, self.subject.clone(), question.into()).await?;
         if answer.headers.is_some_and(|headers| headers.get(ERROR_CODE).is_some()) {
             let refused = read::<serde_json::Value>(&answer.payload);
             return Err(refused.err().unwrap_or_else(|| Unanswered::Garbled("a refusal without a reason".into())));

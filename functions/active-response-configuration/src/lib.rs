@@ -6,8 +6,7 @@ use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::names::digest;
 use muster_core::plan::{Change, Decision, Plan};
-use muster_core::problem::{Problem, Refusal, refuse};
-use muster_core::target::Target;
+use muster_core::problem::{Problem, Refusal, refuse, under};
 use muster_core::task::{Task, TaskType};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +54,8 @@ impl Function for ActiveResponseConfiguration {
     type Args = Args;
 
     fn reads(task: &Task<Args>) -> Vec<Key> {
-        let mut keys: Vec<Key> = group(task).map(|name| Key::Group(name.to_owned())).into_iter().collect();
+        let group = content::group_of(task.target.as_ref());
+        let mut keys: Vec<Key> = group.map(|name| Key::Group(name.to_owned())).into_iter().collect();
         if let Args::Put { digest, .. } = &task.args {
             keys.push(Key::Index(task.args.lane()));
             keys.extend(digest.iter().map(|digest| Key::Body(task.args.lane(), digest.clone())));
@@ -64,10 +64,7 @@ impl Function for ActiveResponseConfiguration {
     }
 
     fn plan(task: &Task<Args>, reads: &Reads) -> Result<Plan, Refusal> {
-        let Some(group) = group(task) else { return refuse("wrong-target", "/target", "the target is one group") };
-        let Some(there) = reads.alive(group) else {
-            return refuse("unknown-group", "/target/id", format!("there is no group '{group}'"));
-        };
+        let (group, there) = content::living_group(task.target.as_ref(), reads)?;
         let lane = task.args.lane();
         let (action, state) = match &task.args {
             Args::Put { name, content, digest } => ("set-active-response", put(name, content, digest, reads)?),
@@ -96,13 +93,6 @@ impl Function for ActiveResponseConfiguration {
     }
 }
 
-fn group(task: &Task<Args>) -> Option<&str> {
-    match &task.target {
-        Some(Target::Groups(names)) if names.len() == 1 => names.first().map(String::as_str),
-        _ => None,
-    }
-}
-
 /// The text or the stored body, checked.
 fn put(name: &str, content: &Option<String>, digest: &Option<String>, reads: &Reads) -> Result<State, Refusal> {
     let (state, text, at) = match (content, digest) {
@@ -117,8 +107,7 @@ fn put(name: &str, content: &Option<String>, digest: &Option<String>, reads: &Re
         }
         (None, None) => return refuse("schema", "/args", "content or digest is required"),
     };
-    let in_args = |problems: Refusal| problems.into_iter().map(|problem| problem.under(at)).collect::<Refusal>();
-    let response = Response::parse(text).map_err(in_args)?;
+    let response = Response::parse(text).map_err(|problems| under(problems, at))?;
     if response.name() != name {
         let message = format!("it calls itself '{}', and the task '{name}'", response.name());
         return refuse("wrong-name", format!("{at}/name"), message);

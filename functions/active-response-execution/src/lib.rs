@@ -3,6 +3,7 @@
 use muster_active_response::{Execution, Location, Response};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
+use muster_core::message::Action;
 use muster_core::plan::{Decision, Plan};
 use muster_core::problem::{Problem, Refusal, refuse};
 use muster_core::target::Target;
@@ -69,7 +70,7 @@ impl Function for ActiveResponseExecution {
             (None, Location::Group(group)) => Target::Groups(vec![group.clone()]),
             (None, Location::All) => Target::All,
         };
-        Ok(Plan::edge("run-active-response", select, args))
+        Ok(Plan::edge(Action::RUN_ACTIVE_RESPONSE, select, args))
     }
 
     fn decide(task: &Task<Args>, _plan: &Plan, agent: &AgentView) -> Decision {

@@ -1,6 +1,7 @@
 //! Deletes agents. Their records become tombstones, so that neither id nor number is ever used again.
 
 use muster_core::function::{AgentView, Function, Reads};
+use muster_core::message::Action;
 use muster_core::plan::{Decision, Plan};
 use muster_core::problem::{Refusal, refuse};
 use muster_core::task::{Task, TaskType};
@@ -22,7 +23,7 @@ impl Function for AgentDeletion {
 
     fn plan(task: &Task<Args>, _reads: &Reads) -> Result<Plan, Refusal> {
         match task.target.clone() {
-            Some(select) => Ok(Plan::edge("disconnect", select, json!({}))),
+            Some(select) => Ok(Plan::edge(Action::DISCONNECT, select, json!({}))),
             None => refuse("schema", "/target", "a target is required"),
         }
     }

@@ -5,7 +5,7 @@ use muster_core::content::{self, State};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::{Problem, Refusal, refuse};
+use muster_core::problem::{Problem, Refusal, refuse, under};
 use muster_core::record::Life;
 use muster_core::task::{Task, TaskType};
 use serde::{Deserialize, Serialize};
@@ -48,9 +48,7 @@ impl Function for GroupConfiguration {
                 return Err(vec![problem.hint("to make it, say \"create\": true in args")]);
             }
         }
-        configuration::parse(&task.args.content).map_err(|problems| {
-            problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
-        })?;
+        configuration::parse(&task.args.content).map_err(|problems| under(problems, "/args/content"))?;
         let text = State::Text(task.args.content.clone());
         Ok(content::of_group("set-config", name, there, Lane::of(Lane::CONFIG), text))
     }

@@ -6,7 +6,7 @@ use muster_core::content::{self, State};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::{Problem, Refusal};
+use muster_core::problem::{Problem, Refusal, under};
 use muster_core::record::DEFAULT_GROUP;
 use muster_core::task::{Task, TaskType};
 use muster_sigma::Ruleset;
@@ -54,8 +54,7 @@ impl Function for RulesetUpdate {
                 (State::Stored(digest.clone()), body.clone(), "/args/digest")
             }
         };
-        let in_args = |problems: Refusal| problems.into_iter().map(|problem| problem.under(at)).collect::<Refusal>();
-        Ruleset::load(body.as_bytes()).map_err(in_args)?;
+        Ruleset::load(body.as_bytes()).map_err(|problems| under(problems, at))?;
         let group = reads.groups.get(DEFAULT_GROUP);
         Ok(content::of_nodes("reload-ruleset", group, Lane::of(Lane::RULESET), state))
     }

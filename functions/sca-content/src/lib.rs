@@ -4,7 +4,7 @@ use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::names;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::{Problem, Refusal, refuse};
+use muster_core::problem::{Problem, Refusal, refuse, under};
 use muster_core::sca::Manifest;
 use muster_core::task::{Task, TaskType};
 use muster_sca::{MAX_PROBLEMS, Policy};
@@ -88,5 +88,5 @@ fn stored<'a>(reads: &'a Reads, lane: &Lane, digest: &str, pointer: &str) -> Res
 
 /// Problems of a part of the content as problems of the task.
 fn within(pointer: &str, problems: Vec<Problem>) -> Refusal {
-    problems.into_iter().map(|problem| problem.under(pointer).under("/args/digest")).collect()
+    under(under(problems, pointer), "/args/digest")
 }

@@ -4,7 +4,7 @@ use muster_core::content::{self, State};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::{Problem, Refusal, refuse};
+use muster_core::problem::{Problem, Refusal, refuse, under};
 use muster_core::record::{Content, Group};
 use muster_core::sca::MAX_POLICIES;
 use muster_core::task::{Task, TaskType};
@@ -69,9 +69,7 @@ impl Function for ScaPolicy {
                     let why = format!("the group '{name}' has {MAX_POLICIES} policies, and may not have more");
                     return refuse("too-many-policies", "/target/id", why);
                 }
-                Policy::parse(content).map_err(|problems| {
-                    problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
-                })?;
+                Policy::parse(content).map_err(|problems| under(problems, "/args/content"))?;
                 State::Text(content.clone())
             }
             _ if !known => return unknown(name, task.args.name()),

@@ -4,7 +4,7 @@ use muster_core::content::{self, State};
 use muster_core::function::{AgentView, Function, Key, Reads};
 use muster_core::lane::Lane;
 use muster_core::plan::{Decision, Plan};
-use muster_core::problem::Refusal;
+use muster_core::problem::{Refusal, under};
 use muster_core::record::DEFAULT_GROUP;
 use muster_core::settings;
 use muster_core::task::{Task, TaskType};
@@ -30,9 +30,7 @@ impl Function for ServerConfiguration {
     }
 
     fn plan(task: &Task<Args>, reads: &Reads) -> Result<Plan, Refusal> {
-        settings::parse(&task.args.content).map_err(|problems| {
-            problems.into_iter().map(|problem| problem.under("/args/content")).collect::<Refusal>()
-        })?;
+        settings::parse(&task.args.content).map_err(|problems| under(problems, "/args/content"))?;
         let (group, text) = (reads.groups.get(DEFAULT_GROUP), State::Text(task.args.content.clone()));
         Ok(content::of_nodes("reload-configuration", group, Lane::of(Lane::SERVER_CONFIGURATION), text))
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use muster_broker::{Deliveries, Delivery, Fault, Pushed, encode};
-use muster_core::message::{Command, HandOver};
+use muster_core::message::{Action, Command, HandOver};
 use muster_core::record::agent_number;
 use muster_runtime::dead_letters;
 use muster_telemetry::metrics;
@@ -217,7 +217,7 @@ async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, 
     };
     trace::outcome(outcome);
     metrics::pushed(source.stream(), outcome, began.elapsed());
-    if push.command.action.name == farewell::DISCONNECT {
+    if push.command.action.name == Action::DISCONNECT {
         drop(place.window);
         return see_off(&gateway, push).await;
     }

@@ -10,8 +10,6 @@ use muster_core::record::agent_number;
 use crate::findings;
 use crate::gateway::Gateway;
 
-/// The edge command of agent-deletion.
-pub const DISCONNECT: &str = "disconnect";
 const RESULTS: &str = "RESULTS";
 
 /// Sees a deleted agent off. The agent was told before, if it was there.

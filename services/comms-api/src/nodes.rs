@@ -7,6 +7,7 @@ use async_nats::{Client, HeaderMap, Message, Request};
 use async_trait::async_trait;
 use bytes::Bytes;
 use muster_broker::{Fault, encode};
+use muster_core::findings::{MATCH, OFFSET};
 use muster_core::package::{Chunk, ERROR_CODE};
 
 /// Less than an agent waits for its answer.
@@ -49,9 +50,9 @@ impl NatsNodes {
 impl Nodes for NatsNodes {
     async fn vulnerabilities(&self, inventory: Bytes, offset: u64) -> Result<Bytes, Fault> {
         let mut headers = HeaderMap::new();
-        headers.insert("Muster-Offset", offset.to_string());
+        headers.insert(OFFSET, offset.to_string());
         let request = Request::new().payload(inventory).headers(headers).timeout(Some(WAIT));
-        Ok(self.ask("node.vulnerabilities.match".into(), request).await?.payload)
+        Ok(self.ask(MATCH.into(), request).await?.payload)
     }
 
     async fn part(&self, chunk: &Chunk) -> Result<Bytes, Fault> {

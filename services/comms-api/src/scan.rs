@@ -4,22 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use muster_broker::{Bus, Fault, Write, encode, kv};
-use muster_core::findings::{BUCKET, Finding};
+use muster_core::findings::{BUCKET, Finding, MAX_INVENTORY};
 use muster_core::instant::Instant;
 use muster_core::lane::Lane;
 use muster_core::message::Refused;
-use muster_core::problem::{Problem, Refusal};
+use muster_core::problem::Refusal;
 use muster_core::record::Agent;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 
 use crate::nodes::Nodes;
-use crate::refusal::{unavailable, whole};
+use crate::refusal::{slow_down, unavailable, whole};
 
 /// So many scans wait for the nodes at once; who comes then asks again.
 const OPEN: usize = 32;
-/// The largest packed inventory, in bytes.
-const MAX_INVENTORY: usize = 1_000_000;
 
 /// What scans.
 pub struct Scans {
@@ -46,10 +44,7 @@ impl Scans {
         }
         let wanted = record.lanes.get(&Lane::of(Lane::RESCAN)).and_then(|entry| entry.revision);
         let Some(offset) = wanted else { return Err(whole("not-yours", "no task has asked for a scan of this agent")) };
-        let Ok(_permit) = self.room.try_acquire() else {
-            let problem = Problem::new("slow-down", "", "many agents are being scanned");
-            return Err(vec![problem.hint("wait a few seconds and ask again")]);
-        };
+        let _permit = self.room.try_acquire().map_err(|_| slow_down("many agents are being scanned"))?;
         let found = self.nodes.vulnerabilities(Bytes::copy_from_slice(inventory), offset).await.map_err(unavailable)?;
         if let Ok(refused) = serde_json::from_slice::<Refused>(&found) {
             return Err(refused.errors);

@@ -2,6 +2,7 @@
 
 use muster_agent::rules::outcome::{NOT_APPLIED, outcome};
 use muster_core::message::Outcome;
+use muster_core::problem::in_words;
 use muster_core::settings::{self, Settings};
 use tokio::sync::watch;
 
@@ -42,10 +43,7 @@ impl Configuration {
     /// # Errors
     /// What is wrong with it.
     pub fn put(&self, text: &str) -> Result<(), Outcome> {
-        let settings = settings::parse(text).map_err(|problems| {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            outcome(NOT_APPLIED, problems.join("; "))
-        })?;
+        let settings = settings::parse(text).map_err(|problems| outcome(NOT_APPLIED, in_words(&problems)))?;
         self.0.send_replace(settings);
         Ok(())
     }

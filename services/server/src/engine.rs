@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::select;
 use muster_agent::rules::outcome::{NOT_APPLIED, outcome};
 use muster_core::message::{Outcome, Refused};
+use muster_core::problem::in_words;
 use muster_sigma::{Engine, Event};
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, spawn_blocking};
@@ -47,10 +48,7 @@ impl Rules {
         let replaced = spawn_blocking(move || engine.replace(revision, body.as_bytes())).await;
         match replaced {
             Ok(Ok(_)) => Ok(json!({ "revision": revision, "judged": self.engine.judged() })),
-            Ok(Err(problems)) => {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Err(outcome(NOT_APPLIED, problems.join("; ")))
-            }
+            Ok(Err(problems)) => Err(outcome(NOT_APPLIED, in_words(&problems))),
             Err(error) => Err(outcome(NOT_APPLIED, format!("the ruleset was not loaded: {error}"))),
         }
     }

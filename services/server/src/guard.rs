@@ -9,7 +9,7 @@ use futures::stream::select;
 use muster_agent::rules::outcome::{NOT_APPLIED, outcome};
 use muster_broker::{Bus, Fault, kv};
 use muster_core::message::Outcome;
-use muster_core::problem::Problem;
+use muster_core::problem::{Problem, in_words};
 use muster_core::rbac::{BUCKET, Question, Rules, Verdict};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -60,10 +60,7 @@ impl Guard {
                 *self.cache.write().unwrap_or_else(std::sync::PoisonError::into_inner) = (Some(rules), revision);
                 Ok(Ok(json!({ "revision": revision })))
             }
-            Err(problems) => {
-                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Ok(Err(outcome(NOT_APPLIED, problems.join("; "))))
-            }
+            Err(problems) => Ok(Err(outcome(NOT_APPLIED, in_words(&problems)))),
         }
     }
 }

@@ -175,7 +175,10 @@ impl Node {
         }
         let body = match &single.entry.digest {
             Some(of) => match body(&self.context.bus, &single.lane, of).await? {
-                Some(body) => Some(body),
+                Some(body) => {
+                    self.contents.put(of, &body).map_err(|error| Failed::Ledger(error.into()))?;
+                    Some(body)
+                }
                 // It was stored before the record named it: a replica is behind, and the next look finds it.
                 None => return Err(Fault::Unavailable(format!("the content {of} is not there")).into()),
             },
@@ -183,29 +186,19 @@ impl Node {
         };
         let done = match (single.lane.kind(), body) {
             (Lane::SERVER_CONFIGURATION, Some(text)) => {
-                let kept = self.contents.put(&digest(text.as_bytes()), &text);
-                kept.map_err(|error| Failed::Ledger(error.into()))?;
                 self.configuration.put(&text).map(|()| json!({ "digest": single.entry.digest }))
             }
             (Lane::PACKAGE, Some(text)) => {
-                let kept = self.contents.put(&digest(text.as_bytes()), &text);
-                kept.map_err(|error| Failed::Ledger(error.into()))?;
                 let fetching = self.packages.fetch(&text);
                 self.jobs.lane(single, fetching);
                 return Ok(());
             }
             (Lane::CVE_CONTENT, Some(text)) => {
-                let kept = self.contents.put(&digest(text.as_bytes()), &text);
-                kept.map_err(|error| Failed::Ledger(error.into()))?;
                 let following = self.vulnerabilities.follow(&text);
                 self.jobs.lane(single, following);
                 return Ok(());
             }
-            (Lane::RULESET, Some(text)) => {
-                let kept = self.contents.put(&digest(text.as_bytes()), &text);
-                kept.map_err(|error| Failed::Ledger(error.into()))?;
-                self.rules.put(single.entry.revision.unwrap_or_default(), text).await
-            }
+            (Lane::RULESET, Some(text)) => self.rules.put(single.entry.revision.unwrap_or_default(), text).await,
             (Lane::PACKAGE, None) => Ok(Value::Null),
             (Lane::RBAC, _) => self.guard.refresh(single.entry.revision.unwrap_or_default()).await?,
             (kind, _) => Err(outcome(UNKNOWN, format!("unknown lane: {kind}"))),

@@ -23,11 +23,30 @@ pub struct Object<'a> {
     pub sha256: &'a str,
 }
 
-/// Fetches an object into a file, and shows its bytes to `see`. The file is synced when this returns.
+/// Fetches an object into a file and checks it. The file is synced when this returns.
 ///
 /// # Errors
 /// An outer error is worth another attempt. An inner one is the object's own fault; the file may hold some of it then.
 pub async fn fetch(
+    client: &Client,
+    object: &Object<'_>,
+    file: &Path,
+    settings: &watch::Receiver<Settings>,
+) -> anyhow::Result<Result<(), String>> {
+    let mut sha256 = Sha256::new();
+    let copied = copy(client, object, file, settings, |part| sha256.update(part)).await?;
+    let found = hex(&sha256.finalize());
+    Ok(copied.and_then(|()| match found == object.sha256 {
+        true => Ok(()),
+        false => Err(format!("the SHA-256 of '{}' is {found}", object.name)),
+    }))
+}
+
+/// The same, checked but for the SHA-256: `see` is shown all bytes and checks them.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn copy(
     client: &Client,
     object: &Object<'_>,
     file: &Path,
@@ -46,16 +65,13 @@ pub async fn fetch(
         return Ok(Err(format!("'{}' has {} bytes, not {}", object.name, found.info.size, object.size)));
     }
     let mut file = File::create(file).await?;
-    let mut sha256 = Sha256::new();
-    let mut buffer = Vec::new();
-    while next(&mut found, settings, &mut buffer).await? {
-        sha256.update(&buffer);
-        see(&buffer);
-        file.write_all(&buffer).await?;
+    let mut part = Vec::new();
+    while next(&mut found, settings, &mut part).await? {
+        see(&part);
+        file.write_all(&part).await?;
     }
     file.sync_all().await?;
-    let found = hex(&sha256.finalize());
-    Ok(if found == object.sha256 { Ok(()) } else { Err(format!("the SHA-256 of '{}' is {found}", object.name)) })
+    Ok(Ok(()))
 }
 
 /// Reads the next part of an object; false behind its end. How large it is, is looked at each time, so that a new revision

@@ -122,7 +122,7 @@ async fn fetch(
     let part = directory.join(format!("{}.part", package.sha256));
     let mut check = Check::new(&keys, package, &signature);
     let object = Object { store: STORE, name: &package.name, size: package.size, sha256: &package.sha256 };
-    let fetched = objects::fetch(client, &object, &part, settings, |bytes| check.update(bytes)).await?;
+    let fetched = objects::copy(client, &object, &part, settings, |bytes| check.update(bytes)).await?;
     if let Err(why) = fetched.and_then(|()| check.finish()) {
         let _ = remove_file(&part).await;
         return refused(why);

@@ -8,6 +8,7 @@ use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select;
+use muster_core::findings::{MATCH, OFFSET};
 use muster_core::message::Refused;
 use muster_core::problem::Problem;
 use muster_vulnerabilities::{Database, Error, Inventory};
@@ -16,10 +17,6 @@ use tokio::task::{AbortHandle, spawn_blocking};
 
 use crate::guard::NODES;
 
-/// The subject of scans.
-const MATCH: &str = "node.vulnerabilities.match";
-/// The header with the offset that is wanted.
-const OFFSET: &str = "Muster-Offset";
 /// So many scans are worked on at once.
 const AT_ONCE: usize = 2;
 /// So much of what was found is told, in bytes of JSON: it is stored as one value.

@@ -161,7 +161,7 @@ impl Feeder {
         loop {
             let fetching = async {
                 tokio::fs::create_dir_all(&self.directory).await?;
-                fetch(&self.client, &object, &file, &self.settings, |_| {}).await
+                fetch(&self.client, &object, &file, &self.settings).await
             };
             match fetching.await {
                 Ok(done) => return done.map(|()| file).map_err(Failed::Object),

@@ -3,9 +3,7 @@
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use serde_json::Value;
-
-use crate::problem::{Problem, Refusal};
+use crate::problem::{Refusal, refuse};
 use crate::schema::Schema;
 
 /// The bucket in which the gateway keeps the last of each kind.
@@ -13,6 +11,15 @@ pub const BUCKET: &str = "findings";
 
 /// The largest report of findings, in bytes; who has more leaves something out and says how much.
 pub const MAX_FINDINGS: usize = 256 * 1024;
+
+/// The largest packed inventory of an agent's packages, in bytes: it fits into a message of 1 MiB.
+pub const MAX_INVENTORY: usize = 1_000_000;
+
+/// The subject at which server nodes match an inventory with what they know; `.<node>` asks a certain one.
+pub const MATCH: &str = "node.vulnerabilities.match";
+
+/// The header of such a question with the feed's offset at which the node must stand, or beyond.
+pub const OFFSET: &str = "Muster-Offset";
 
 static SCA: LazyLock<Result<Schema, String>> =
     LazyLock::new(|| Schema::compile(include_str!("../../../schemas/sca-findings.json")));
@@ -48,20 +55,10 @@ impl Finding {
     /// # Errors
     /// `not-reported` for what no agent reports, `too-large` beyond [`MAX_FINDINGS`], `json`, or `schema` with the pointers into it.
     pub fn check(self, payload: &[u8]) -> Result<(), Refusal> {
-        let fault = |code: &str, message: String| vec![Problem::new(code, "", message)];
-        if payload.len() > MAX_FINDINGS {
-            let message = format!("{} bytes; at most {MAX_FINDINGS} are allowed", payload.len());
-            return Err(fault("too-large", message));
+        match self {
+            Self::Sca => Schema::read(&SCA, payload, MAX_FINDINGS).map(drop),
+            Self::Vulnerabilities => refuse("not-reported", "", "server nodes find them; ask with agent.<id>.packages"),
         }
-        let document: Value = serde_json::from_slice(payload).map_err(|e| fault("json", e.to_string()))?;
-        let schema = match self {
-            Self::Sca => SCA.as_ref(),
-            Self::Vulnerabilities => {
-                return Err(fault("not-reported", "server nodes find them; ask with agent.<id>.packages".to_owned()));
-            }
-        };
-        let problems = schema.map_err(|e| fault("internal", e.clone()))?.problems(&document);
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
 

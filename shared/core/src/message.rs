@@ -74,6 +74,13 @@ pub struct Action {
     pub version: String,
 }
 
+impl Action {
+    /// The edge command that tells an agent that it was deleted.
+    pub const DISCONNECT: &str = "disconnect";
+    /// The edge command that runs an active response.
+    pub const RUN_ACTIVE_RESPONSE: &str = "run-active-response";
+}
+
 /// What the gateway hands to an agent: pushed on `agent.<id>.command`, and the answer to hello and sync.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HandOver {

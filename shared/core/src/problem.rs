@@ -65,3 +65,13 @@ pub type Refusal = Vec<Problem>;
 pub fn refuse<T>(code: &str, pointer: impl Into<String>, message: impl Into<String>) -> Result<T, Refusal> {
     Err(vec![Problem::new(code, pointer, message)])
 }
+
+/// Problems of a document as those of the larger one in which it lies at `pointer`.
+pub fn under(problems: Vec<Problem>, pointer: &str) -> Refusal {
+    problems.into_iter().map(|problem| problem.under(pointer)).collect()
+}
+
+/// Problems in one line.
+pub fn in_words(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::lane::Lane;
 use crate::problem::Problem;
@@ -37,18 +36,8 @@ impl Manifest {
     /// The problems with the pointers into the manifest: `too-large` beyond [`MAX_MANIFEST`], `json`, or `schema` for what
     /// `schemas/sca-manifest.json` does not allow.
     pub fn read(text: &str) -> Result<Self, Vec<Problem>> {
-        if text.len() > MAX_MANIFEST {
-            let message = format!("{} bytes; at most {MAX_MANIFEST} are allowed", text.len());
-            return Err(vec![Problem::new("too-large", "", message)]);
-        }
-        let fault = |code: &str, message: String| vec![Problem::new(code, "", message)];
-        let document: Value = serde_json::from_str(text).map_err(|e| fault("json", e.to_string()))?;
-        let schema = SCHEMA.as_ref().map_err(|e| fault("internal", e.clone()))?;
-        let problems = schema.problems(&document);
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        serde_json::from_value(document).map_err(|e| fault("schema", e.to_string()))
+        let document = Schema::read(&SCHEMA, text.as_bytes(), MAX_MANIFEST)?;
+        serde_json::from_value(document).map_err(|e| vec![Problem::new("schema", "", e.to_string())])
     }
 
     /// The lanes under which its policies lie, with their digests.
@@ -60,7 +49,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -58,6 +58,20 @@ impl Schema {
             .map_err(|e| e.to_string())
     }
 
+    /// Reads a document of at most `most` bytes of JSON that this schema allows. `schema` is the compiled one, or why it is none.
+    ///
+    /// # Errors
+    /// The problems with the pointers into the document: `too-large`, `json`, or `schema`; `internal` without a schema.
+    pub fn read(schema: &Result<Self, String>, document: &[u8], most: usize) -> Result<Value, Vec<Problem>> {
+        let fault = |code: &str, message: String| vec![Problem::new(code, "", message)];
+        if document.len() > most {
+            return Err(fault("too-large", format!("{} bytes; at most {most} are allowed", document.len())));
+        }
+        let document: Value = serde_json::from_slice(document).map_err(|e| fault("json", e.to_string()))?;
+        let problems = schema.as_ref().map_err(|e| fault("internal", e.clone()))?.problems(&document);
+        if problems.is_empty() { Ok(document) } else { Err(problems) }
+    }
+
     /// The problems of a document, at most 20 and each once, in the order of the schema; none when it is valid. An
     /// unknown field is a problem at that field. Messages and pointers have a bounded length whatever the document.
     pub fn problems(&self, document: &Value) -> Vec<Problem> {

@@ -21,7 +21,7 @@ pub(crate) fn read(section: &Map<String, Value>, budget: &mut Budget) -> Result<
     let mut named = HashMap::new();
     for (name, value) in section.iter().filter(|(name, _)| *name != "condition") {
         let place = format!("/{}", pointer_token(name));
-        named.insert(name.clone(), detection(value, budget).map_err(|problem| below(&place, problem))?);
+        named.insert(name.clone(), detection(value, budget).map_err(|problem| problem.under(&place))?);
     }
     let names: Vec<&str> = named.keys().map(String::as_str).collect();
     let texts = section.get("condition").map_or(&[][..], |value| match value {
@@ -30,7 +30,7 @@ pub(crate) fn read(section: &Map<String, Value>, budget: &mut Budget) -> Result<
     });
     let texts: Vec<&str> = texts.iter().filter_map(Value::as_str).collect();
     let conditions = texts.iter().map(|text| condition::read(text, &names));
-    let conditions = conditions.collect::<Result<_, _>>().map_err(|problem| below("/condition", problem))?;
+    let conditions = conditions.collect::<Result<_, _>>().map_err(|problem| problem.under("/condition"))?;
     let condition_strings = texts.into_iter().map(str::to_owned).collect();
     Ok(Detections { named, conditions, condition_strings, timeframe: None })
 }
@@ -48,7 +48,7 @@ fn detection(value: &Value, budget: &mut Budget) -> Result<Detection, Problem> {
                     Value::Array(_) => Err(Problem::new("value", "", "a map or text is expected")),
                     keyword => item::keywords(keyword, budget),
                 };
-                any.push(one.map_err(|problem| below(&format!("/{n}"), problem))?);
+                any.push(one.map_err(|problem| problem.under(&format!("/{n}")))?);
             }
             Ok(Detection::AnyOf(any))
         }
@@ -63,16 +63,11 @@ fn lines(map: &Map<String, Value>, budget: &mut Budget) -> Result<Detection, Pro
     let mut all = Vec::new();
     for (key, value) in map {
         let line = item::read(key, value, budget);
-        all.push(line.map_err(|problem| below(&format!("/{}", pointer_token(key)), problem))?);
+        all.push(line.map_err(|problem| problem.under(&format!("/{}", pointer_token(key))))?);
     }
     Ok(Detection::And(all))
 }
 
 fn empty() -> Problem {
     Problem::new("value", "", "a detection without a line")
-}
-
-/// The problem with its pointer below `place`.
-pub(crate) fn below(place: &str, problem: Problem) -> Problem {
-    Problem { pointer: format!("{place}{}", problem.pointer), ..problem }
 }

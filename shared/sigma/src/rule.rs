@@ -69,8 +69,7 @@ impl Rule {
     /// # Errors
     /// The first thing that is malformed or not supported.
     pub(crate) fn compile(&self, number: usize, budget: &mut Budget) -> Result<CompiledRule, Problem> {
-        let detection =
-            detection::read(&self.detection, budget).map_err(|problem| detection::below("/detection", problem))?;
+        let detection = detection::read(&self.detection, budget).map_err(|problem| problem.under("/detection"))?;
         let rule = SigmaRule {
             title: self.title.clone(),
             logsource: self.logsource.clone(),

@@ -36,7 +36,6 @@ pub use feed::{Batch, Record};
 pub use findings::{Counts, Finding, Findings, Reason, Undetermined};
 pub use inventory::Inventory;
 pub use matching::MAX_PACKAGES;
-pub use pack::MAX_PACKED;
 pub use package::{Os, Package, Source};
 pub use severity::Severity;
 pub use store::Contents;

@@ -6,12 +6,11 @@ use std::io::{Read as _, Write as _};
 use flate2::Compression;
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
+use muster_core::findings::MAX_INVENTORY;
 use muster_core::problem::Problem;
 
 use crate::inventory::Inventory;
 
-/// The largest packed inventory, in bytes: it fits into a message of 1 MiB.
-pub const MAX_PACKED: usize = 1_000_000;
 /// The largest inventory, in bytes of JSON.
 const MAX_JSON: u64 = 32 * 1024 * 1024;
 
@@ -25,9 +24,9 @@ impl Inventory {
         let json = serde_json::to_vec(self).map_err(|error| unpackable(error.to_string()))?;
         let mut packer = ZlibEncoder::new(Vec::new(), Compression::default());
         let packed = packer.write_all(&json).and_then(|()| packer.finish()).map_err(|e| unpackable(e.to_string()))?;
-        if json.len() as u64 > MAX_JSON || packed.len() > MAX_PACKED {
+        if json.len() as u64 > MAX_JSON || packed.len() > MAX_INVENTORY {
             let message = format!(
-                "{} bytes, {} packed; an inventory has at most {MAX_JSON}, {MAX_PACKED} packed",
+                "{} bytes, {} packed; an inventory has at most {MAX_JSON}, {MAX_INVENTORY} packed",
                 json.len(),
                 packed.len()
             );
@@ -44,7 +43,7 @@ impl Inventory {
         let mut json = Vec::new();
         let unpacked = ZlibDecoder::new(packed).take(MAX_JSON + 1).read_to_end(&mut json);
         unpacked.map_err(|error| Problem::new("schema", "", format!("no packed inventory: {error}")))?;
-        if packed.len() > MAX_PACKED || json.len() as u64 > MAX_JSON {
+        if packed.len() > MAX_INVENTORY || json.len() as u64 > MAX_JSON {
             return Err(Problem::new("too-large", "", format!("an inventory has at most {MAX_JSON} bytes")));
         }
         serde_json::from_slice(&json).map_err(|error| Problem::new("schema", "", error.to_string()))

@@ -1,8 +1,9 @@
 //! How an inventory travels, and how much of what was found.
 #![allow(clippy::unwrap_used)]
 
+use muster_core::findings::MAX_INVENTORY;
 use muster_vulnerabilities::{
-    Counts, Finding, Findings, Format, Inventory, MAX_PACKAGES, MAX_PACKED, Os, Package, Severity, Source,
+    Counts, Finding, Findings, Format, Inventory, MAX_PACKAGES, Os, Package, Severity, Source,
 };
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ fn inventory(packages: usize) -> Inventory {
 fn the_largest_system_fits_into_a_message() {
     let largest = inventory(MAX_PACKAGES);
     let packed = largest.pack().unwrap();
-    assert!(packed.len() <= MAX_PACKED, "{}", packed.len());
+    assert!(packed.len() <= MAX_INVENTORY, "{}", packed.len());
     assert_eq!(Inventory::unpack(&packed).unwrap(), largest);
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant as Moment, sleep_until};
 use super::findings::{Results, Scanned, message};
 use super::{Surroundings, Wanted};
 use crate::disk::replace;
-use crate::link::{Unanswered, pause, read};
+use crate::link::{Unanswered, ask_bytes, pause};
 
 /// The time for the scan of one policy; what is not decided by then is not applicable.
 const SCAN: Duration = Duration::from_secs(600);
@@ -168,9 +168,7 @@ impl Scanner {
 
     async fn tell(&self) -> Result<(), Unanswered> {
         let message = message(&self.kept.results).map_err(|error| Unanswered::Garbled(error.to_string()))?;
-        let answer = self.around.client.request(self.around.subject.clone(), message.into()).await;
-        let answer = answer.map_err(|error| Unanswered::Silence(error.to_string()))?;
-        read::<Value>(&answer.payload).map(drop)
+        ask_bytes::<Value>(&self.around.client, self.around.subject.clone(), message.into()).await.map(drop)
     }
 }
 
