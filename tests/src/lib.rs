@@ -136,6 +136,39 @@ impl System {
         Process::start(command)
     }
 
+    /// The id of an agent, once it is enrolled under this name.
+    pub async fn enrolled(&self, name: &str) -> String {
+        eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
+            let answer = self.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
+            answer["agents"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Starts a server node with its directory, which trusts this key of packages if one is given.
+    ///
+    /// # Errors
+    /// When the program is not built.
+    pub fn node(&mut self, name: &str, directory: &std::path::Path, key: &str) -> Result<()> {
+        let directory = directory.to_str().context("a path")?;
+        let env = [
+            ("MUSTER_NODE_NAME", name),
+            ("MUSTER_NODE_DIR", directory),
+            ("MUSTER_PACKAGE_KEYS", key),
+            ("RUST_LOG", "info"),
+        ];
+        self.run("server", &env)
+    }
+
+    /// Waits until there are so many server nodes.
+    pub async fn nodes(&self, count: u64) {
+        eventually(&format!("{count} nodes"), PATIENCE, || async {
+            let answer = self.ask("node.list", &json!({})).await.map_err(|e| e.to_string())?;
+            if answer["total"] == count { Ok(()) } else { Err(answer.to_string()) }
+        })
+        .await;
+    }
+
     /// The processes of a component, the oldest first.
     pub fn copies(&mut self, component: &str) -> &mut Vec<Process> {
         self.running.entry(component.to_owned()).or_default()
@@ -174,6 +207,29 @@ impl System {
         Ok(id.map_or_else(|| format!("t0-{}", stored.sequence), str::to_owned))
     }
 
+    /// Publishes a task and waits for its end.
+    ///
+    /// # Errors
+    /// When the server does not store it.
+    pub async fn done(&self, kind: &str, task: &Value) -> Result<Summary> {
+        let id = self.publish(kind, task).await?;
+        Ok(self.ended(&id).await)
+    }
+
+    /// The end of a task whose function is killed at a write, as `MUSTER_CRASH` says it; an unharmed copy finishes the task.
+    ///
+    /// # Errors
+    /// When it is not killed there, or a program does not start.
+    pub async fn killed(&mut self, function: &str, how: &str, task: &Value) -> Result<Summary> {
+        self.kill(function)?;
+        self.run(function, &[("MUSTER_CRASH", how)])?;
+        let id = self.publish(function, task).await?;
+        let status = self.copies(function)[0].wait_exit(PATIENCE).await?;
+        ensure!(!status.success(), "{function}: {how}: it was to be killed");
+        self.run(function, &[])?;
+        Ok(self.ended(&id).await)
+    }
+
     /// Asks an endpoint and gives its answer, with the errors of a refusal.
     ///
     /// # Errors
@@ -191,6 +247,17 @@ impl System {
         use muster_broker::Broker as _;
         let entry = self.bus.get(&kv::stream(bucket), &kv::subject(bucket, key)).await?;
         Ok(entry.and_then(|e| e.body).map(|body| serde_json::from_slice(&body)).transpose()?)
+    }
+
+    /// What a recipient has reported for a task.
+    ///
+    /// # Errors
+    /// When nothing is stored.
+    pub async fn result(&self, task: &str, recipient: &str) -> Result<Value> {
+        use muster_broker::Broker as _;
+        let stored = self.bus.get("RESULTS", &format!("results.{task}.{recipient}")).await?;
+        let body = stored.and_then(|entry| entry.body).context("no result")?;
+        Ok(serde_json::from_slice::<Value>(&body)?["result"].take())
     }
 
     /// The record of an agent.
@@ -287,4 +354,9 @@ pub async fn redeliver_after(client: &Client, stream: &str, consumer: &str, wait
     let answer: Value = serde_json::from_slice(&answer.payload)?;
     ensure!(answer["error"].is_null(), "{stream}/{consumer}: {}", answer["error"]);
     Ok(())
+}
+
+/// The codes and pointers of a task's errors.
+pub fn codes(summary: &Summary) -> Vec<(&str, &str)> {
+    summary.errors.iter().map(|problem| (problem.code.as_str(), problem.pointer.as_str())).collect()
 }

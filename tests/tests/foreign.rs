@@ -115,14 +115,6 @@ fn agent(python: &Path, system: &System, home: &Path, name: &str, token: &str) -
     Process::start(command)
 }
 
-async fn enrolled(system: &System, name: &str) -> String {
-    eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-        answer["agents"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
-}
-
 /// The agent has these groups on its disk, with the contents of its record, and says so.
 async fn has(system: &System, id: &str, home: &Path, groups: &[&str]) {
     eventually(&format!("{groups:?} on the disk of {id}"), PATIENCE, || async {
@@ -157,7 +149,7 @@ async fn an_agent_in_python_does_what_the_tasks_say() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let home = directory.path();
     let mut one = agent(python, &system, home, "web-1.example", &system.token)?;
-    let id = enrolled(&system, "web-1.example").await;
+    let id = system.enrolled("web-1.example").await;
     assert_eq!(id, example("enrolled")["id"]);
 
     // The tasks are those of the document.
@@ -226,7 +218,7 @@ async fn what_the_agent_in_python_does_not_know_it_says() -> Result<()> {
     let system = System::start().await?;
     let directory = tempfile::tempdir()?;
     let one = agent(python, &system, directory.path(), "web-1.example", &system.token)?;
-    enrolled(&system, "web-1.example").await;
+    system.enrolled("web-1.example").await;
     let commands = examples().into_iter().filter(|(name, _)| name == "command").map(|(_, command)| command);
     let mut edge = commands.into_iter().find(|command| command["sets"].is_null()).unwrap();
     edge["deliver_until"] = json!("2099-01-01T00:00:00Z");
@@ -256,6 +248,6 @@ async fn a_token_that_is_not_valid_lets_nobody_in_until_it_is() -> Result<()> {
     let agents = system.ask("agent.list", &json!({})).await?;
     assert_eq!((agents["total"].as_u64(), one.is_running()?), (Some(0), true));
     put_token(&system.bus, "not-valid-yet", Duration::from_secs(3600)).await?;
-    enrolled(&system, "web-1.example").await;
+    system.enrolled("web-1.example").await;
     Ok(())
 }

@@ -46,7 +46,7 @@ impl World {
         let home = tempfile::tempdir()?;
         let roots = [home.path().join("a1"), home.path().join("a2")];
         let agents = [system.agent(&roots[0], "web-1")?, system.agent(&roots[1], "web-2")?];
-        let ids = [enrolled(&system, "web-1").await, enrolled(&system, "web-2").await];
+        let ids = [system.enrolled("web-1").await, system.enrolled("web-2").await];
         let raw = system.server.agents(AGENT).await?;
         let world = Self { system, agents, roots, ids, raw, rounds: AtomicU32::new(0), _home: home };
         world.system.make_group("web", "agent:\n  queue_size: 1001\n").await?;
@@ -151,14 +151,6 @@ impl World {
     fn files(&self) -> Vec<Vec<u8>> {
         self.roots.iter().map(|root| std::fs::read(root.join("agent.yml")).unwrap()).collect()
     }
-}
-
-async fn enrolled(system: &System, name: &str) -> String {
-    eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-        answer["agents"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
 }
 
 /// Bytes that are no message of any kind.

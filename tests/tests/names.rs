@@ -4,26 +4,12 @@
 use anyhow::Result;
 use muster_core::record::Agent;
 use muster_core::status::State;
-use muster_core::summary::Summary;
 use muster_testkit::{PATIENCE, eventually};
 use muster_tests::System;
 use serde_json::{Value, json};
 
-async fn enrolled(system: &System, name: &str) -> String {
-    eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-        answer["agents"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
-}
-
 fn rename(id: &str, name: &str) -> Value {
     json!({ "target": { "type": "agent", "id": id }, "args": { "name": name } })
-}
-
-async fn done(system: &System, kind: &str, task: &Value) -> Result<Summary> {
-    let id = system.publish(kind, task).await?;
-    Ok(system.ended(&id).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,34 +18,34 @@ async fn a_name_is_one_agents_and_the_id_stays() -> Result<()> {
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
     let _agent = system.agent(&root, "web-1")?;
-    let id = enrolled(&system, "web-1").await;
+    let id = system.enrolled("web-1").await;
     let _fleet = system.fleet(2).await?;
-    let ended = done(&system, "agent-name", &rename(&id, "db.example")).await?;
+    let ended = system.done("agent-name", &rename(&id, "db.example")).await?;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
     let file: Value = serde_json::from_slice(&std::fs::read(root.join("agent.json"))?)?;
     assert_eq!((file["id"].as_str(), file["name"].as_str()), (Some(id.as_str()), Some("db.example")));
     // The same again changes nothing; the old name is free for another.
-    let again = done(&system, "agent-name", &rename(&id, "db.example")).await?;
+    let again = system.done("agent-name", &rename(&id, "db.example")).await?;
     assert_eq!((again.state, again.counts.skipped), (State::Succeeded, 1));
     let other = system.records().await?.into_iter().find(|agent| agent.name.starts_with("v-")).expect("a virtual one");
     let other = muster_core::record::agent_id(other.number);
-    let taken = done(&system, "agent-name", &rename(&other, "db.example")).await?;
+    let taken = system.done("agent-name", &rename(&other, "db.example")).await?;
     assert_eq!(
         (taken.state, taken.errors[0].code.as_str(), taken.errors[0].pointer.as_str()),
         (State::Rejected, "name-taken", "/args/name")
     );
-    let free = done(&system, "agent-name", &rename(&other, "web-1")).await?;
+    let free = system.done("agent-name", &rename(&other, "web-1")).await?;
     assert_eq!(free.counts.success, 1, "{free:?}");
     assert_eq!(system.read::<String>("agents", "name.db=2eexample").await?, Some(id.clone()));
     for (id, name, code) in
         [("999", "x1", "unknown-agent"), (&id, "a.*.>", "schema"), (&id, &"x".repeat(255), "schema")]
     {
-        let refused = done(&system, "agent-name", &rename(id, name)).await?;
+        let refused = system.done("agent-name", &rename(id, name)).await?;
         assert_eq!((refused.state, refused.errors[0].code.as_str()), (State::Rejected, code), "{name}");
     }
     // Upper and lower case are two names, a trailing dot is a part of one.
     for name in ["WEB-9", "web-9", "web-9."] {
-        let named = done(&system, "agent-name", &rename(&id, name)).await?;
+        let named = system.done("agent-name", &rename(&id, name)).await?;
         assert_eq!(named.counts.success, 1, "{name}: {named:?}");
     }
     Ok(())
@@ -89,7 +75,7 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
     let agent = system.agent(&root, "web-1")?;
-    let id = enrolled(&system, "web-1").await;
+    let id = system.enrolled("web-1").await;
     let _fleet = system.fleet(4).await?;
     system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
 
@@ -117,12 +103,12 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
         (log.contains("deleted") || log.contains("does not let this agent in")).then_some(())
     })
     .await;
-    let refused = done(&system, "group-assignment", &assign).await?;
+    let refused = system.done("group-assignment", &assign).await?;
     assert_eq!((refused.state, refused.counts.gone, refused.recipients), (State::Succeeded, 1, Some(1)), "{refused:?}");
     // The name is free, the number is not.
     let second = home.path().join("a2");
     let _new = system.agent(&second, "web-1")?;
-    assert_ne!(enrolled(&system, "web-1").await, id);
+    assert_ne!(system.enrolled("web-1").await, id);
 
     // Many at once, the function killed in between.
     system.kill("agent-deletion")?;

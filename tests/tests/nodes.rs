@@ -2,55 +2,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::io::Cursor;
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
 use muster_core::names::digest;
 use muster_core::status::State;
-use muster_core::summary::Summary;
 use muster_testkit::{PATIENCE, Signal, eventually};
-use muster_tests::System;
+use muster_tests::{System, codes};
 use serde_json::{Value, json};
 
 /// Starts a node with this name; its directory is below `home`.
-fn start(system: &mut System, home: &Path, name: &str, keys: &str) -> Result<()> {
-    let dir = home.join(name);
-    let dir = dir.to_str().context("a path")?;
-    system.run(
-        "server",
-        &[("MUSTER_NODE_NAME", name), ("MUSTER_NODE_DIR", dir), ("MUSTER_PACKAGE_KEYS", keys), ("RUST_LOG", "info")],
-    )
-}
-
-async fn nodes(system: &System, count: u64) {
-    eventually(&format!("{count} nodes"), PATIENCE, || async {
-        let answer = system.ask("node.list", &json!({})).await.map_err(|e| e.to_string())?;
-        if answer["total"] == count { Ok(()) } else { Err(answer.to_string()) }
-    })
-    .await;
-}
-
-async fn done(system: &System, kind: &str, task: &Value) -> Result<Summary> {
-    let id = system.publish(kind, task).await?;
-    Ok(system.ended(&id).await)
-}
-
-fn codes(summary: &Summary) -> Vec<(&str, &str)> {
-    summary.errors.iter().map(|problem| (problem.code.as_str(), problem.pointer.as_str())).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_reaches_every_node_and_one_that_was_down_catches_up() -> Result<()> {
     let mut system = System::start().await?;
     let home = tempfile::tempdir()?;
-    start(&mut system, home.path(), "node-1", "")?;
-    start(&mut system, home.path(), "node-2", "")?;
-    nodes(&system, 2).await;
+    system.node("node-1", &home.path().join("node-1"), "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
+    system.nodes(2).await;
     let change = |content: &str| json!({ "args": { "content": content } });
-    let first = done(&system, "server-configuration", &change("log:\n  level: warn\n")).await?;
+    let first = system.done("server-configuration", &change("log:\n  level: warn\n")).await?;
     assert_eq!((first.state, first.counts.success), (State::Succeeded, 2), "{first:?}");
-    let again = done(&system, "server-configuration", &change("log:\n  level: warn\n")).await?;
+    let again = system.done("server-configuration", &change("log:\n  level: warn\n")).await?;
     assert_eq!((again.state, again.counts.skipped), (State::Succeeded, 2));
 
     // Two revisions while a node is down: it takes the newest when it is back, and its log follows without a restart.
@@ -63,7 +35,7 @@ async fn a_configuration_reaches_every_node_and_one_that_was_down_catches_up() -
         system.publish("server-configuration", &change("log:\n  level: debug\nsync:\n  interval: 5s\n")).await?;
     system.summary(&newer, "the first node's success", |s| s.counts.success == 1).await;
     eventually("the log's level", PATIENCE, || async { system_log(&system, 0).contains("DEBUG").then_some(()) }).await;
-    start(&mut system, home.path(), "node-2", "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
     let (older, newer) = (system.ended(&older).await, system.ended(&newer).await);
     assert_eq!((older.counts.success, older.counts.superseded), (1, 1), "{older:?}");
     assert_eq!((newer.state, newer.counts.success), (State::Succeeded, 2), "{newer:?}");
@@ -72,12 +44,12 @@ async fn a_configuration_reaches_every_node_and_one_that_was_down_catches_up() -
         let wanted = &shown["desired"]["lanes"]["server-configuration"]["digest"];
         assert_eq!(&shown["reported"]["digests"]["server-configuration"], wanted, "{shown}");
     }
-    nodes(&system, 2).await;
+    system.nodes(2).await;
 
-    let bad = done(&system, "server-configuration", &change("log:\n  level: loud\n")).await?;
+    let bad = system.done("server-configuration", &change("log:\n  level: loud\n")).await?;
     assert_eq!((bad.state, codes(&bad)), (State::Rejected, vec![("schema", "/args/content/log/level")]));
     let agents = json!({ "target": { "type": "agent", "id": "001" }, "args": { "content": "" } });
-    assert_eq!(done(&system, "server-configuration", &agents).await?.state, State::Rejected);
+    assert_eq!(system.done("server-configuration", &agents).await?.state, State::Rejected);
     Ok(())
 }
 
@@ -92,9 +64,9 @@ async fn every_node_fetches_a_package_and_serves_it() -> Result<()> {
     let home = tempfile::tempdir()?;
     let pair = minisign::KeyPair::generate_unencrypted_keypair()?;
     let key = pair.pk.to_base64();
-    start(&mut system, home.path(), "node-1", &key)?;
-    start(&mut system, home.path(), "node-2", &key)?;
-    nodes(&system, 2).await;
+    system.node("node-1", &home.path().join("node-1"), &key)?;
+    system.node("node-2", &home.path().join("node-2"), &key)?;
+    system.nodes(2).await;
     let bytes: Vec<u8> = (0..1_500_000u32).map(|n| (n % 251) as u8).collect();
     let store = jetstream::new(system.client.clone()).get_object_store("packages").await?;
     let name = "muster-agent-9.9.9-linux-x86_64";
@@ -107,9 +79,9 @@ async fn every_node_fetches_a_package_and_serves_it() -> Result<()> {
     let sha256 = digest(&bytes);
 
     // What is not what it says is on no disk.
-    let wrong = done(&system, "agent-package", &package(digest(b"other"), sign(&bytes))).await?;
+    let wrong = system.done("agent-package", &package(digest(b"other"), sign(&bytes))).await?;
     assert_eq!((wrong.state, wrong.counts.failure), (State::Failed, 2), "{wrong:?}");
-    let forged = done(&system, "agent-package", &package(sha256.clone(), sign(b"other"))).await?;
+    let forged = system.done("agent-package", &package(sha256.clone(), sign(b"other"))).await?;
     assert_eq!((forged.state, forged.counts.failure), (State::Failed, 2), "{forged:?}");
     let file = |node: &str| home.path().join(node).join("packages").join(&sha256);
     assert!(!file("node-1").exists() && !file("node-2").exists());
@@ -118,7 +90,7 @@ async fn every_node_fetches_a_package_and_serves_it() -> Result<()> {
     let mut second = system.copies("server").pop().expect("node-2");
     let task = system.publish("agent-package", &package(sha256.clone(), sign(&bytes))).await?;
     second.kill()?;
-    start(&mut system, home.path(), "node-2", &key)?;
+    system.node("node-2", &home.path().join("node-2"), &key)?;
     let ended = system.ended(&task).await;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 2), "{ended:?}");
     assert_eq!(std::fs::read(file("node-1"))?, bytes);
@@ -136,10 +108,10 @@ async fn every_node_fetches_a_package_and_serves_it() -> Result<()> {
         served.extend_from_slice(&part);
     }
     assert_eq!(served, bytes);
-    let removed = done(&system, "agent-package", &json!({ "args": { "remove": name } })).await?;
+    let removed = system.done("agent-package", &json!({ "args": { "remove": name } })).await?;
     assert_eq!(removed.counts.success, 2, "{removed:?}");
     assert!(!file("node-1").exists() && !file("node-2").exists());
-    let unknown = done(&system, "agent-package", &json!({ "args": { "remove": name } })).await?;
+    let unknown = system.done("agent-package", &json!({ "args": { "remove": name } })).await?;
     assert_eq!(codes(&unknown), [("unknown-package", "/args/remove")]);
     Ok(())
 }
@@ -148,9 +120,9 @@ async fn every_node_fetches_a_package_and_serves_it() -> Result<()> {
 async fn what_was_allowed_is_denied_on_every_node_afterwards() -> Result<()> {
     let mut system = System::start().await?;
     let home = tempfile::tempdir()?;
-    start(&mut system, home.path(), "node-1", "")?;
-    start(&mut system, home.path(), "node-2", "")?;
-    nodes(&system, 2).await;
+    system.node("node-1", &home.path().join("node-1"), "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
+    system.nodes(2).await;
     let store = jetstream::new(system.client.clone()).get_key_value("rbac").await?;
     let policy =
         |effect: &str| json!({ "actions": ["group:update_config"], "resources": ["group:id:*"], "effect": effect });
@@ -158,7 +130,7 @@ async fn what_was_allowed_is_denied_on_every_node_afterwards() -> Result<()> {
     store.put("role.admin", json!({ "policies": ["groups"] }).to_string().into()).await?;
     store.put("user.ada", json!({ "roles": ["admin"] }).to_string().into()).await?;
     let refresh = json!({ "args": {} });
-    let told = done(&system, "rbac-change", &refresh).await?;
+    let told = system.done("rbac-change", &refresh).await?;
     assert_eq!((told.state, told.counts.success), (State::Succeeded, 2), "{told:?}");
     assert!(ask(&system, Some("ada")).await?["id"].is_string());
     for stranger in [Some("eve"), None] {
@@ -173,7 +145,7 @@ async fn what_was_allowed_is_denied_on_every_node_afterwards() -> Result<()> {
     store.put("policy.groups", policy("deny").to_string().into()).await?;
     let denied = system.publish("rbac-change", &refresh).await?;
     system.summary(&denied, "the first node's success", |s| s.counts.success == 1).await;
-    start(&mut system, home.path(), "node-2", "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
     let denied = system.ended(&denied).await;
     assert_eq!((denied.state, denied.counts.success), (State::Succeeded, 2), "{denied:?}");
     let question = json!({ "user": "ada", "type": "group-configuration", "target": { "type": "group", "id": "web" } });
@@ -185,7 +157,7 @@ async fn what_was_allowed_is_denied_on_every_node_afterwards() -> Result<()> {
     assert_eq!(refused["errors"][0]["code"], "forbidden", "{refused}");
     // Bad documents are refused as a whole, and what was in force stays.
     store.put("user.bob", json!({ "roles": ["none"] }).to_string().into()).await?;
-    let bad = done(&system, "rbac-change", &refresh).await?;
+    let bad = system.done("rbac-change", &refresh).await?;
     assert_eq!((bad.state, codes(&bad)), (State::Rejected, vec![("rbac", "/user.bob")]));
     // Without any node nobody is let in where users are set up.
     system.kill("server")?;
@@ -218,20 +190,20 @@ async fn a_ruleset_is_in_force_on_every_node_or_the_old_one_stays() -> Result<()
     let mut system = System::start().await?;
     system.run("ruleset-update", &[])?;
     let home = tempfile::tempdir()?;
-    start(&mut system, home.path(), "node-1", "")?;
-    start(&mut system, home.path(), "node-2", "")?;
-    nodes(&system, 2).await;
+    system.node("node-1", &home.path().join("node-1"), "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
+    system.nodes(2).await;
     assert_eq!(matched(&system, "001").await?, 0);
     let files = |files: Value| json!({ "args": { "files": files } });
-    let first = done(&system, "ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
+    let first = system.done("ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
     assert_eq!((first.state, first.counts.success), (State::Succeeded, 2), "{first:?}");
     assert_eq!((matched(&system, "001").await?, matched(&system, "002").await?), (1, 1));
-    let again = done(&system, "ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
+    let again = system.done("ruleset-update", &files(json!({ "login.yml": RULE }))).await?;
     assert_eq!(again.counts.skipped, 2, "{again:?}");
 
     // One bad rule of two: its file is named, and the old set stays in force.
     let bad = files(json!({ "good.yml": RULE, "bad.yml": "title: without detection\n" }));
-    let bad = done(&system, "ruleset-update", &bad).await?;
+    let bad = system.done("ruleset-update", &bad).await?;
     assert_eq!((bad.state, bad.errors[0].pointer.as_str()), (State::Rejected, "/args/files/bad.yml"), "{bad:?}");
     assert_eq!(matched(&system, "002").await?, 1);
 
@@ -242,11 +214,11 @@ async fn a_ruleset_is_in_force_on_every_node_or_the_old_one_stays() -> Result<()
     let other = RULE.replace("failure", "success").replace("1a01", "1a02");
     let both = system.publish("ruleset-update", &files(json!({ "login.yml": RULE, "other.yml": other }))).await?;
     system.summary(&both, "the first node's success", |s| s.counts.success == 1).await;
-    start(&mut system, home.path(), "node-2", "")?;
+    system.node("node-2", &home.path().join("node-2"), "")?;
     assert_eq!(system.ended(&both).await.counts.success, 2);
     assert_eq!(matched(&system, "002").await?, 1);
     let unknown = json!({ "args": { "digest": digest(b"none") } });
-    let unknown = done(&system, "ruleset-update", &unknown).await?;
+    let unknown = system.done("ruleset-update", &unknown).await?;
     assert_eq!(codes(&unknown), [("unknown-content", "/args/digest")]);
     Ok(())
 }

@@ -12,7 +12,7 @@ use muster_core::stamp::Stamp;
 use muster_core::status::State;
 use muster_core::summary::Summary;
 use muster_testkit::{PATIENCE, Process, ask_as, eventually};
-use muster_tests::System;
+use muster_tests::{System, codes};
 use serde_json::{Value, json};
 
 /// An agent in the group `web`, and its directory.
@@ -35,41 +35,30 @@ impl World {
         std::fs::create_dir(&root)?;
         std::fs::write(root.join("local.yml"), local)?;
         let agent = system.agent(&root, "web-1")?;
-        let id = eventually("the enrolment", PATIENCE, || async {
-            let answer = system.ask("agent.list", &json!({})).await.ok()?;
-            answer["agents"][0]["id"].as_str().map(str::to_owned)
-        })
-        .await;
+        let id = system.enrolled("web-1").await;
         system.make_group("web", "").await?;
         let world = Self { system, agent, root, id, _home: home };
         let join = json!({ "target": { "type": "agent", "id": world.id }, "args": { "operation": "assign", "groups": ["web"] } });
-        assert_eq!(world.done("group-assignment", &join).await?.counts.success, 1);
+        assert_eq!(world.system.done("group-assignment", &join).await?.counts.success, 1);
         Ok(world)
-    }
-
-    async fn done(&self, kind: &str, task: &Value) -> Result<Summary> {
-        let id = self.system.publish(kind, task).await?;
-        Ok(self.system.ended(&id).await)
     }
 
     /// Does something with a policy of the group `web`, which succeeds for its one member.
     async fn policy(&self, args: Value) -> Result<Summary> {
-        let ended = self.done("sca-policy", &of_web(args)).await?;
+        let ended = self.system.done("sca-policy", &of_web(args)).await?;
         assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
         Ok(ended)
     }
 
     async fn configure(&self, content: &str) -> Result<()> {
         let task = json!({ "target": { "type": "group", "id": "web" }, "args": { "content": content } });
-        assert_eq!(self.done("group-configuration", &task).await?.counts.success, 1);
+        assert_eq!(self.system.done("group-configuration", &task).await?.counts.success, 1);
         Ok(())
     }
 
     /// The stored result of a task.
     async fn result(&self, task: &str) -> Result<Value> {
-        let stored = self.system.bus.get("RESULTS", &format!("results.{task}.{}", self.id)).await?;
-        let body = stored.and_then(|entry| entry.body).context("no result")?;
-        Ok(serde_json::from_slice::<Value>(&body)?["result"].take())
+        self.system.result(task, &self.id).await
     }
 
     fn file(&self, path: &str) -> PathBuf {
@@ -95,10 +84,6 @@ impl World {
 
 fn of_web(args: Value) -> Value {
     json!({ "target": { "type": "group", "id": "web" }, "args": args })
-}
-
-fn codes(summary: &Summary) -> Vec<(&str, &str)> {
-    summary.errors.iter().map(|problem| (problem.code.as_str(), problem.pointer.as_str())).collect()
 }
 
 /// A policy that looks at a file which is there: one check passes, one fails, two are not applicable.
@@ -147,7 +132,7 @@ async fn a_policy_is_put_scanned_seen_disabled_and_deleted() -> Result<()> {
 
     // The same again changes nothing.
     let before = world.system.record(1).await?;
-    let again = world.done("sca-policy", &of_web(put.clone())).await?;
+    let again = world.system.done("sca-policy", &of_web(put.clone())).await?;
     assert_eq!((again.state, again.counts.skipped), (State::Succeeded, 1), "{again:?}");
     let group: Group = world.system.read("agents", "gmeta.web").await?.context("the group")?;
     assert_eq!(group.contents[&Lane::item_of(Lane::SCA, "Own..")].revision, 1);
@@ -210,11 +195,11 @@ async fn what_is_wrong_is_refused_with_its_place() -> Result<()> {
         (of("web", put(&"x".repeat(255), &good)), "schema", "/args/name"),
         (of("web", put("..", &good)), "schema", "/args/name"),
     ] {
-        let refused = world.done("sca-policy", &task).await?;
+        let refused = world.system.done("sca-policy", &task).await?;
         assert_eq!(refused.state, State::Rejected, "{task}");
         assert!(codes(&refused).contains(&(code, pointer)), "{task}: {:?}", refused.errors);
     }
-    let refused = world.done("sca-policy", &of("web", put("own", &good.replace("c:echo", "x:echo")))).await?;
+    let refused = world.system.done("sca-policy", &of("web", put("own", &good.replace("c:echo", "x:echo")))).await?;
     assert!(refused.errors[0].message.starts_with("check 3: "), "{:?}", refused.errors);
     // Names that bite, and are good.
     for name in ["...", "OWN", "own", "own.", &"x".repeat(128)] {
@@ -297,16 +282,16 @@ async fn a_content_is_taken_whole_and_its_commands_run_where_the_machine_allows_
     };
     let (manifest, task) = content("5.1-1", json!({ "one": digest(one.as_bytes()), "two.x": digest(two.as_bytes()) }));
     let stored = digest(manifest.as_bytes());
-    let missing = world.done("sca-content", &task).await?;
+    let missing = world.system.done("sca-content", &task).await?;
     assert_eq!(codes(&missing), [("unknown-content", "/args/digest")]);
     let write = Write::new(kv::subject("sca", &format!("content.{stored}")), manifest.clone().into_bytes());
     world.system.bus.publish("KV_sca", vec![write]).await?;
     store_policy(&world, "one", &one).await?;
-    let missing = world.done("sca-content", &task).await?;
+    let missing = world.system.done("sca-content", &task).await?;
     assert_eq!(codes(&missing), [("unknown-content", "/args/digest/policies/two.x")]);
     store_policy(&world, "two.x", &two).await?;
 
-    let ended = world.done("sca-content", &task).await?;
+    let ended = world.system.done("sca-content", &task).await?;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
     let evidence = world.result(&ended.id).await?["data"].take();
     assert_eq!(evidence, json!({ "version": "5.1-1", "policies": 2, "checks": 8, "digest": stored, "enabled": true }));
@@ -314,7 +299,7 @@ async fn a_content_is_taken_whole_and_its_commands_run_where_the_machine_allows_
     assert!(files.iter().all(|file| file.exists()));
     let found = world.found("the findings", |found| found.as_array().is_some_and(|found| found.len() == 2)).await;
     assert_eq!((totals(&found, 0), totals(&found, 1), &found[0]["group"]), ((2, 1, 1), (2, 1, 1), &Value::Null));
-    let again = world.done("sca-content", &task).await?;
+    let again = world.system.done("sca-content", &task).await?;
     assert_eq!(again.counts.skipped, 1);
 
     // Beside a group's policy, and gone and back with it.
@@ -331,7 +316,7 @@ async fn a_content_is_taken_whole_and_its_commands_run_where_the_machine_allows_
     let write =
         Write::new(kv::subject("sca", &format!("content.{}", digest(manifest.as_bytes()))), manifest.into_bytes());
     world.system.bus.publish("KV_sca", vec![write]).await?;
-    assert_eq!(world.done("sca-content", &task).await?.counts.success, 1);
+    assert_eq!(world.system.done("sca-content", &task).await?.counts.success, 1);
     assert!(!files[0].exists() && files[1].exists() && world.file("sca/web/one.yml").exists());
     Ok(())
 }
@@ -373,20 +358,14 @@ async fn a_function_killed_at_each_write_ends_with_the_policy_in_force() -> Resu
     let mut world = World::start("").await?;
     let _fleet = world.system.fleet(20).await?;
     let join = json!({ "target": { "type": "query", "id": "name ~ v-*" }, "args": { "operation": "assign", "groups": ["web"] } });
-    assert_eq!(world.done("group-assignment", &join).await?.counts.success, 20);
+    assert_eq!(world.system.done("group-assignment", &join).await?.counts.success, 20);
     let mut round = 0;
     for prefix in ["$KV.sca.", "$KV.agents.plan.", "$KV.agents.page.", "commands.", "facts."] {
         for when in ["kill-before", "kill-after"] {
             round += 1;
             let content = policy(Path::new(&format!("/round-{round}")));
-            world.system.kill("sca-policy")?;
-            world.system.run("sca-policy", &[("MUSTER_CRASH", &format!("{when}:{prefix}"))])?;
             let put = of_web(json!({ "operation": "put", "name": "own", "content": content }));
-            let task = world.system.publish("sca-policy", &put).await?;
-            let status = world.system.copies("sca-policy")[0].wait_exit(PATIENCE).await?;
-            assert!(!status.success(), "{when}:{prefix}: it was to be killed");
-            world.system.run("sca-policy", &[])?;
-            let ended = world.system.ended(&task).await;
+            let ended = world.system.killed("sca-policy", &format!("{when}:{prefix}"), &put).await?;
             assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 21), "{when}:{prefix}: {ended:?}");
             assert_eq!(std::fs::read_to_string(world.file("sca/web/own.yml"))?, content, "{when}:{prefix}");
             let group: Group = world.system.read("agents", "gmeta.web").await?.context("the group")?;

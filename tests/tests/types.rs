@@ -2,12 +2,11 @@
 //! nothing had happened, and each recipient has one result. `kills.rs` has the two types of groups in more detail.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use async_nats::jetstream;
 use muster_core::names::digest;
 use muster_core::record::agent_id;
 use muster_core::status::State;
-use muster_testkit::{PATIENCE, eventually};
 use muster_tests::System;
 use serde_json::{Value, json};
 
@@ -39,13 +38,7 @@ async fn killed(
         let mut task = task(system, n).await?;
         let id = format!("{kind}-{n}");
         task["id"] = json!(id);
-        system.kill(kind)?;
-        system.run(kind, &[("MUSTER_CRASH", &point)])?;
-        system.publish(kind, &task).await?;
-        let status = system.copies(kind)[0].wait_exit(PATIENCE).await?;
-        assert!(!status.success(), "{kind}: {point}: it was to be killed");
-        system.run(kind, &[])?;
-        let ended = system.ended(&id).await;
+        let ended = system.killed(kind, &point, &task).await?;
         let counts = (ended.counts.success, ended.counts.failure, ended.recipients);
         let Expected { success, failure } = expected;
         assert_eq!(counts, (success, failure, Some(success + failure)), "{kind}: {point}: {ended:?}");
@@ -131,13 +124,8 @@ async fn types_for_agents_survive_a_crash_at_their_writes() -> Result<()> {
 async fn types_for_server_nodes_survive_a_crash_at_their_writes() -> Result<()> {
     let mut system = System::start().await?;
     let home = tempfile::tempdir()?;
-    let dir = home.path().to_str().context("a path")?.to_owned();
-    system.run("server", &[("MUSTER_NODE_NAME", "node-1"), ("MUSTER_NODE_DIR", &dir)])?;
-    eventually("the node", PATIENCE, || async {
-        let answer = system.ask("node.list", &json!({})).await.map_err(|e| e.to_string())?;
-        if answer["total"] == 1 { Ok(()) } else { Err(answer.to_string()) }
-    })
-    .await;
+    system.node("node-1", home.path(), "")?;
+    system.nodes(1).await;
     killed(&mut system, "server-configuration", "nodes", all_succeed(1), async |_, n| {
         Ok(json!({ "args": { "content": format!("packages:\n  chunk_size: {}KB\n", 64 + n) } }))
     })

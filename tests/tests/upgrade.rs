@@ -16,7 +16,7 @@ use muster_core::status::State;
 use muster_core::summary::Summary;
 use muster_testkit::{PATIENCE, Process, Signal, binary, eventually};
 use muster_tests::System;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The version of `muster-agent-next`.
 const NEXT: &str = "9.1.0";
@@ -38,15 +38,8 @@ impl World {
         system.env.push(("NO_COLOR".into(), "1".into()));
         system.run("agent-package", &[])?;
         system.run("agent-upgrade", &[])?;
-        let (dir, key) = (home.path().join("node"), pair.pk.to_base64());
-        let dir = dir.to_str().context("a path")?;
-        let env = [("MUSTER_NODE_NAME", "node-1"), ("MUSTER_NODE_DIR", dir), ("MUSTER_PACKAGE_KEYS", key.as_str())];
-        system.run("server", &env)?;
-        eventually("the node", PATIENCE, || async {
-            let answer = system.ask("node.list", &json!({})).await.map_err(|e| e.to_string())?;
-            if answer["total"] == 1 { Ok(()) } else { Err(answer.to_string()) }
-        })
-        .await;
+        system.node("node-1", &home.path().join("node"), &pair.pk.to_base64())?;
+        system.nodes(1).await;
         Ok(Self { system, home, pair })
     }
 
@@ -86,8 +79,7 @@ impl World {
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let task = json!({ "args": { "package": { "name": name, "version": version, "os": os, "arch": arch,
             "size": program.len(), "sha256": sha256, "signature": signature } } });
-        let id = self.system.publish("agent-package", &task).await?;
-        let ended = self.system.ended(&id).await;
+        let ended = self.system.done("agent-package", &task).await?;
         assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 1), "{ended:?}");
         Ok(sha256)
     }
@@ -95,8 +87,7 @@ impl World {
     /// Makes the node hand out parts of this size.
     async fn parts_of(&self, size: &str) -> Result<()> {
         let task = json!({ "args": { "content": format!("packages:\n  chunk_size: {size}\n") } });
-        let id = self.system.publish("server-configuration", &task).await?;
-        assert_eq!(self.system.ended(&id).await.counts.success, 1);
+        assert_eq!(self.system.done("server-configuration", &task).await?.counts.success, 1);
         Ok(())
     }
 
@@ -113,10 +104,7 @@ impl World {
 
     /// The message of what a task's only recipient reported.
     async fn message(&self, summary: &Summary, agent: &str) -> Result<String> {
-        use muster_broker::Broker as _;
-        let stored = self.system.bus.get("RESULTS", &format!("results.{}.{agent}", summary.id)).await?;
-        let stored: Value = serde_json::from_slice(&stored.and_then(|e| e.body).context("a result")?)?;
-        Ok(stored["result"]["message"].as_str().unwrap_or_default().to_owned())
+        Ok(self.system.result(&summary.id, agent).await?["message"].as_str().unwrap_or_default().to_owned())
     }
 }
 

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use async_nats::{HeaderMap, jetstream};
-use muster_broker::Broker as _;
 use muster_core::names::digest;
 use muster_core::status::State;
 use muster_core::summary::Summary;
 use muster_testkit::{PATIENCE, Process, Signal, eventually};
-use muster_tests::System;
+use muster_tests::{System, codes};
 use muster_vulnerabilities::{Database, Format, Inventory, Os, Package};
 use serde_json::{Value, json};
 
@@ -37,13 +36,8 @@ impl World {
 
     async fn node(&mut self, name: &str, count: u64) -> Result<()> {
         let directory = self.directory(name);
-        let directory = directory.to_str().context("a path")?;
-        self.system.run("server", &[("MUSTER_NODE_NAME", name), ("MUSTER_NODE_DIR", directory)])?;
-        eventually(&format!("{count} nodes"), PATIENCE, || async {
-            let answer = self.system.ask("node.list", &json!({})).await.map_err(|e| e.to_string())?;
-            if answer["total"] == count { Ok(()) } else { Err(answer.to_string()) }
-        })
-        .await;
+        self.system.node(name, &directory, "")?;
+        self.system.nodes(count).await;
         Ok(())
     }
 
@@ -72,24 +66,8 @@ impl World {
         self.store(&format!("cve-changes-{to}"), body.as_bytes(), to).await
     }
 
-    async fn publish(&self, kind: &str, task: &Value) -> Result<String> {
-        self.system.publish(kind, task).await
-    }
-
-    async fn done(&self, kind: &str, task: &Value) -> Result<Summary> {
-        let id = self.publish(kind, task).await?;
-        Ok(self.system.ended(&id).await)
-    }
-
     async fn feed(&self, args: Value) -> Result<Summary> {
-        self.done("cve-content", &json!({ "args": args })).await
-    }
-
-    /// The stored result of a task.
-    async fn result(&self, task: &str, recipient: &str) -> Result<Value> {
-        let stored = self.system.bus.get("RESULTS", &format!("results.{task}.{recipient}")).await?;
-        let body = stored.and_then(|entry| entry.body).context("no result")?;
-        Ok(serde_json::from_slice::<Value>(&body)?["result"].take())
+        self.system.done("cve-content", &json!({ "args": args })).await
     }
 
     /// What a node answers when it is asked for the vulnerabilities of OpenSSL at an offset.
@@ -127,11 +105,7 @@ impl World {
         self.system.env.push(("MUSTER_INVENTORY_ROOT".into(), root));
         let agent = self.system.agent(&self.home.path().join(name), name)?;
         self.system.env.pop();
-        let id = eventually("the enrolment", PATIENCE, || async {
-            let answer = self.system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-            answer["agents"][0]["id"].as_str().map(str::to_owned)
-        })
-        .await;
+        let id = self.system.enrolled(name).await;
         Ok((agent, id))
     }
 
@@ -146,10 +120,6 @@ impl World {
     fn findings(&self, agent: &str) -> Result<Value> {
         Ok(serde_json::from_str::<Value>(&self.shown(agent, "json")?)?["findings"].take())
     }
-}
-
-fn codes(summary: &Summary) -> Vec<(&str, &str)> {
-    summary.errors.iter().map(|problem| (problem.code.as_str(), problem.pointer.as_str())).collect()
 }
 
 fn line(name: &str, offset: u64, payload: &Value) -> String {
@@ -207,7 +177,7 @@ async fn nodes_follow_the_feed_from_any_offset() -> Result<()> {
     let first = json!({ "from": 0, "to": 100, "snapshot": world.snapshot(100, &records).await? });
     let loaded = world.feed(first.clone()).await?;
     assert_eq!((loaded.state, loaded.counts.success), (State::Succeeded, 2), "{loaded:?}");
-    let evidence = world.result(&loaded.id, "001").await?["data"].take();
+    let evidence = world.system.result(&loaded.id, "001").await?["data"].take();
     assert_eq!(evidence, json!({ "offset": 100, "cves": 2, "others": 1, "unreadable": 0 }));
     assert_eq!(world.cves("002", 100).await?, [A]);
     let again = world.feed(first.clone()).await?;
@@ -231,13 +201,15 @@ async fn nodes_follow_the_feed_from_any_offset() -> Result<()> {
     let gap = world.feed(json!({ "from": 112, "to": 113, "changes": [world.changes(113, json!([])).await?] })).await?;
     assert_eq!((gap.state, codes(&gap)), (State::Rejected, vec![("gap", "/args/from")]));
     let one = json!({ "target": { "type": "server", "id": "001" }, "args": first });
-    assert_eq!(codes(&world.done("cve-content", &one).await?), [("schema", "/target")]);
+    assert_eq!(codes(&world.system.done("cve-content", &one).await?), [("schema", "/target")]);
 
     // A node that was down takes the changes that it has missed, and one that has lost its database the snapshot first.
     world.stop().await?;
     let twenty = world.changes(120, json!([create(115, A, &cve("openssl", "9", "CRITICAL"))])).await?;
-    let missed =
-        world.publish("cve-content", &json!({ "args": { "from": 110, "to": 120, "changes": [twenty] } })).await?;
+    let missed = world
+        .system
+        .publish("cve-content", &json!({ "args": { "from": 110, "to": 120, "changes": [twenty] } }))
+        .await?;
     world.system.summary(&missed, "the first node's success", |s| s.counts.success == 1).await;
     world.node("node-2", 2).await?;
     assert_eq!(world.system.ended(&missed).await.counts.success, 2);
@@ -255,7 +227,7 @@ async fn nodes_follow_the_feed_from_any_offset() -> Result<()> {
     let anew = world.snapshot(200, &[(C, cve("openssl", "9", "LOW"))]).await?;
     let after = world.changes(210, json!([create(210, B, &cve("bash", "9", "LOW"))])).await?;
     let gap = json!({ "args": { "from": 200, "to": 210, "snapshot": anew, "changes": [after] } });
-    let gap = world.publish("cve-content", &gap).await?;
+    let gap = world.system.publish("cve-content", &gap).await?;
     world.system.summary(&gap, "the first node's success", |s| s.counts.success == 1).await;
     world.node("node-2", 2).await?;
     assert_eq!(world.system.ended(&gap).await.counts.success, 2);
@@ -283,7 +255,7 @@ async fn what_is_bad_leaves_the_database_as_it_was_and_a_change_that_does_not_fi
     {
         let failed = world.feed(json!({ "from": 0, "to": offset, "snapshot": snapshot })).await?;
         assert_eq!((failed.state, failed.counts.failure), (State::Failed, 1), "{failed:?}");
-        let message = world.result(&failed.id, "001").await?["message"].as_str().unwrap_or_default().to_owned();
+        let message = world.system.result(&failed.id, "001").await?["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.contains(why), "{message}");
         assert_eq!(world.cves("001", 100).await?, [A]);
     }
@@ -313,7 +285,8 @@ async fn a_node_killed_while_it_loads_has_the_old_database_and_loads_again() -> 
         lines += &line(&format!("CVE-2025-{}", 10_000 + n), 150, &record);
     }
     let large = world.store("large", lines.as_bytes(), 200).await?;
-    let task = world.publish("cve-content", &json!({ "args": { "from": 0, "to": 200, "snapshot": large } })).await?;
+    let task =
+        world.system.publish("cve-content", &json!({ "args": { "from": 0, "to": 200, "snapshot": large } })).await?;
     let home = world.directory("node-1").join("vulnerabilities");
     eventually("the loading", PATIENCE, || async { home.join("loading.redb").exists().then_some(()) }).await;
     world.system.kill("server")?;
@@ -321,7 +294,7 @@ async fn a_node_killed_while_it_loads_has_the_old_database_and_loads_again() -> 
     world.node("node-1", 1).await?;
     let loaded = world.system.ended(&task).await;
     assert_eq!((loaded.state, loaded.counts.success), (State::Succeeded, 1), "{loaded:?}");
-    assert_eq!(world.result(&task, "001").await?["data"]["cves"], 5_000);
+    assert_eq!(world.system.result(&task, "001").await?["data"]["cves"], 5_000);
     Ok(())
 }
 
@@ -330,12 +303,12 @@ async fn an_agent_lists_its_packages_and_a_node_finds_their_vulnerabilities() ->
     let mut world = World::start().await?;
     let (_agent, id) = world.agent("web-1", &[("openssl", "1.0-1"), ("bash", "5.2"), ("own", "1")]).await?;
     let scan = |args: Value| json!({ "target": { "type": "agent", "id": id }, "args": args });
-    let none = world.done("vulnerability-rescan", &scan(json!({}))).await?;
+    let none = world.system.done("vulnerability-rescan", &scan(json!({}))).await?;
     assert_eq!((none.state, codes(&none)), (State::Rejected, vec![("no-feed", "/args/offset")]));
     let nobody = json!({ "target": { "type": "agent", "id": "999" }, "args": { "offset": 1 } });
-    let nobody = world.done("vulnerability-rescan", &nobody).await?;
+    let nobody = world.system.done("vulnerability-rescan", &nobody).await?;
     assert_eq!(codes(&nobody), [("unknown-agent", "/target/id")], "{nobody:?}");
-    let wrong = world.done("vulnerability-rescan", &scan(json!({ "offset": "now" }))).await?;
+    let wrong = world.system.done("vulnerability-rescan", &scan(json!({ "offset": "now" }))).await?;
     assert_eq!(codes(&wrong), [("schema", "/args/offset")]);
     assert_eq!(world.findings(&id)?, Value::Null);
 
@@ -344,9 +317,9 @@ async fn an_agent_lists_its_packages_and_a_node_finds_their_vulnerabilities() ->
         [(A, cve("openssl", "2", "HIGH")), (B, cve("bash", "1", "LOW")), (C, cve("openssl", "1.0-2", "CRITICAL"))];
     let feed = json!({ "from": 0, "to": 100, "snapshot": world.snapshot(100, &records).await? });
     assert_eq!(world.feed(feed).await?.counts.success, 1);
-    let first = world.done("vulnerability-rescan", &scan(json!({}))).await?;
+    let first = world.system.done("vulnerability-rescan", &scan(json!({}))).await?;
     assert_eq!((first.state, first.counts.success), (State::Succeeded, 1), "{first:?}");
-    let evidence = world.result(&first.id, &id).await?["data"].take();
+    let evidence = world.system.result(&first.id, &id).await?["data"].take();
     assert_eq!((&evidence["offset"], &evidence["scanned"], &evidence["unlisted"]), (&json!(100), &json!(3), &json!(1)));
     assert_eq!(
         (&evidence["counts"]["critical"], &evidence["counts"]["high"], &evidence["counts"]["low"]),
@@ -357,20 +330,20 @@ async fn an_agent_lists_its_packages_and_a_node_finds_their_vulnerabilities() ->
 
     // The same task again is the same task; a new one scans again, and nothing has changed.
     let named = json!({ "id": "scan-1", "target": { "type": "agent", "id": id }, "args": { "offset": 100 } });
-    let once = world.done("vulnerability-rescan", &named).await?;
+    let once = world.system.done("vulnerability-rescan", &named).await?;
     let record = world.system.record(1).await?;
-    let twice = world.done("vulnerability-rescan", &named).await?;
+    let twice = world.system.done("vulnerability-rescan", &named).await?;
     assert_eq!((once.order, once.counts.success), (twice.order, 1));
     assert_eq!(world.system.record(1).await?, record);
     // Its packages have changed, and the offset has not.
     install(&world.home.path().join("web-1-machine"), &[("openssl", "2"), ("bash", "5.2")])?;
-    assert_eq!(world.done("vulnerability-rescan", &scan(json!({}))).await?.counts.success, 1);
+    assert_eq!(world.system.done("vulnerability-rescan", &scan(json!({}))).await?.counts.success, 1);
     assert_eq!(world.findings(&id)?["findings"], json!([]));
 
     // An offset that no node has yet: the agent waits, and of two such tasks the newest is done.
-    let older = world.publish("vulnerability-rescan", &scan(json!({ "offset": 105 }))).await?;
+    let older = world.system.publish("vulnerability-rescan", &scan(json!({ "offset": 105 }))).await?;
     world.system.summary(&older, "the wait", |s| s.counts.in_progress == 1).await;
-    let newer = world.publish("vulnerability-rescan", &scan(json!({ "offset": 110 }))).await?;
+    let newer = world.system.publish("vulnerability-rescan", &scan(json!({ "offset": 110 }))).await?;
     world.system.summary(&newer, "the wait", |s| s.counts.in_progress == 1).await;
     let ten = world.changes(110, json!([create(105, "CVE-2024-1004", &cve("openssl", "3", "MEDIUM"))])).await?;
     assert_eq!(world.feed(json!({ "from": 100, "to": 110, "changes": [ten] })).await?.counts.success, 1);
@@ -380,13 +353,13 @@ async fn an_agent_lists_its_packages_and_a_node_finds_their_vulnerabilities() ->
     assert_eq!((&found["offset"], &found["findings"][0]["cve"]), (&json!(110), &json!("CVE-2024-1004")));
     // One that never comes: the failure says so.
     let never = json!({ "target": { "type": "agent", "id": id }, "args": { "offset": 999 }, "timeout": 6 });
-    let never = world.done("vulnerability-rescan", &never).await?;
+    let never = world.system.done("vulnerability-rescan", &never).await?;
     assert_eq!(never.counts.failure, 1, "{never:?}");
-    let message = world.result(&never.id, &id).await?["message"].as_str().unwrap_or_default().to_owned();
+    let message = world.system.result(&never.id, &id).await?["message"].as_str().unwrap_or_default().to_owned();
     assert!(message.contains("at offset 999") && message.contains("stands at offset 110"), "{message}");
     // A machine whose packages cannot be listed is no safe one.
     std::fs::remove_file(world.home.path().join("web-1-machine/var/lib/dpkg/status"))?;
-    let blind = world.done("vulnerability-rescan", &scan(json!({}))).await?;
+    let blind = world.system.done("vulnerability-rescan", &scan(json!({}))).await?;
     assert_eq!(blind.counts.failure, 1, "{blind:?}");
     assert_eq!(world.findings(&id)?["offset"], 110);
     Ok(())
@@ -411,20 +384,14 @@ async fn both_functions_survive_a_crash_at_each_write() -> Result<()> {
             {
                 let how = format!("{when}:{}", prefix.replace("BUCKET", bucket));
                 println!("{function}: {how}");
-                world.system.kill(function)?;
-                world.system.run(function, &[("MUSTER_CRASH", &how)])?;
-                let task = world.publish(function, &task).await?;
-                let status = world.system.copies(function)[0].wait_exit(PATIENCE).await?;
-                assert!(!status.success(), "{how}: it was to be killed");
-                world.system.run(function, &[])?;
-                let ended = world.system.ended(&task).await;
+                let ended = world.system.killed(function, &how, &task).await?;
                 assert_eq!(
                     (ended.state, ended.counts.success, ended.recipients),
                     (State::Succeeded, 1, Some(1)),
                     "{how}"
                 );
                 let recipient = if function == "cve-content" { "001" } else { &id };
-                assert_eq!(world.result(&task, recipient).await?["data"]["offset"], offset, "{how}");
+                assert_eq!(world.system.result(&ended.id, recipient).await?["data"]["offset"], offset, "{how}");
             }
         }
     }
@@ -452,7 +419,7 @@ async fn the_real_snapshot_is_loaded() -> Result<()> {
     let snapshot = world.store("cve-snapshot", &bytes, last).await?;
     let loaded = world.feed(json!({ "from": 0, "to": last, "snapshot": snapshot })).await?;
     assert_eq!((loaded.state, loaded.counts.success), (State::Succeeded, 1), "{loaded:?}");
-    let evidence = world.result(&loaded.id, "001").await?["data"].take();
+    let evidence = world.system.result(&loaded.id, "001").await?["data"].take();
     assert_eq!((&evidence["offset"], &evidence["cves"]), (&json!(last), &json!(cves)), "{evidence}");
     Ok(())
 }

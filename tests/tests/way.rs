@@ -9,14 +9,6 @@ use muster_testkit::{PATIENCE, Process, Signal, eventually};
 use muster_tests::System;
 use serde_json::{Value, json};
 
-async fn enrolled(system: &System, name: &str) -> String {
-    eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-        answer["agents"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
-}
-
 async fn file_says(path: &Path, text: &str) {
     eventually(&format!("'{text}' in {}", path.display()), PATIENCE, || async {
         let found = std::fs::read_to_string(path).unwrap_or_default();
@@ -43,7 +35,7 @@ async fn a_task_reaches_real_agents_and_one_that_was_away_catches_up_with_one_co
     std::fs::write(&log2, "")?;
     let agent1 = system.agent(&root1, "web-1")?;
     let mut agent2 = system.agent(&root2, "web-2")?;
-    let (id1, id2) = (enrolled(&system, "web-1").await, enrolled(&system, "web-2").await);
+    let (id1, id2) = (system.enrolled("web-1").await, system.enrolled("web-2").await);
 
     // Groups and configuration, each known by its evidence on the agent's disk.
     system.make_group("web", &follow(&[&log1])).await?;
@@ -110,7 +102,7 @@ async fn a_configuration_that_disables_content_removes_it() -> Result<()> {
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
     let _agent = system.agent(&root, "web-1")?;
-    enrolled(&system, "web-1").await;
+    system.enrolled("web-1").await;
     std::fs::create_dir_all(root.join("content/sca"))?;
     std::fs::write(root.join("content/sca/policy.yml"), "policy: {}\n")?;
     let task =
@@ -127,7 +119,7 @@ async fn an_agent_killed_at_any_time_ends_in_the_state_of_now() -> Result<()> {
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
     let mut agent = system.agent(&root, "web-1")?;
-    let id = enrolled(&system, "web-1").await;
+    let id = system.enrolled("web-1").await;
     for n in 0..8u64 {
         let content = format!("agent:\n  queue_size: 1{:03}\n", n + 1);
         let task = json!({ "target": { "type": "group", "id": "default" }, "args": { "content": content } });
@@ -152,7 +144,7 @@ async fn two_thousand_tasks_for_an_agent_that_is_away_are_one_command() -> Resul
     let home = tempfile::tempdir()?;
     let root = home.path().join("a1");
     let mut agent = system.agent(&root, "web-1")?;
-    let id = enrolled(&system, "web-1").await;
+    let id = system.enrolled("web-1").await;
     system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
     agent.signal(Signal::TERM)?;
     agent.wait_exit(PATIENCE).await?;

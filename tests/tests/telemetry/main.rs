@@ -30,14 +30,6 @@ async fn publish(system: &System, trace: &str, task: &Value) -> Result<String> {
     Ok(format!("t0-{}", stored.sequence))
 }
 
-async fn enrolled(system: &System, name: &str) -> String {
-    eventually(&format!("the enrolment of {name}"), PATIENCE, || async {
-        let answer = system.ask("agent.list", &json!({ "query": format!("name = {name}") })).await.ok()?;
-        answer["agents"][0]["id"].as_str().map(str::to_owned)
-    })
-    .await
-}
-
 fn assignment(operation: &str, target: Value) -> Value {
     json!({ "target": target, "args": { "operation": operation, "groups": ["web"] } })
 }
@@ -69,7 +61,7 @@ async fn a_task_is_followed_from_its_publish_to_its_results_and_counted() -> Res
     let home = tempfile::tempdir()?;
     let mut agents =
         vec![system.agent(&home.path().join("a1"), "web-1")?, system.agent(&home.path().join("a2"), "web-2")?];
-    let ids = [enrolled(&system, "web-1").await, enrolled(&system, "web-2").await];
+    let ids = [system.enrolled("web-1").await, system.enrolled("web-2").await];
     let group = system.make_group("web", "agent:\n  queue_size: 1009\n").await?;
 
     // A small task is one trace from the publisher's span down to the agents.
