@@ -16,7 +16,7 @@ const RESULTS: &str = "RESULTS";
 const RUNS: &str = "RUNS";
 
 const COMMITS: Pace =
-    Pace { most: 1000, in_flight: 2, idle: Duration::from_micros(500), busy: Duration::from_millis(5) };
+    Pace { most: 1000, in_flight: 2, idle: Duration::from_micros(500), busy: Duration::from_millis(20) };
 const PURGES: Pace = Pace { most: 100, in_flight: 1, idle: Duration::ZERO, busy: Duration::ZERO };
 
 /// The results of one report, and whom to tell when they are stored.

@@ -156,6 +156,11 @@ impl Collector {
         Ok(ready)
     }
 
+    /// Of how many recipients of a task no end is stored; none when that is not known here, or all have one.
+    pub fn open(&self, task: &str) -> Option<u64> {
+        self.cache.get(task).and_then(|(_, loaded)| loaded.open())
+    }
+
     fn keep(&mut self, task: String, mut loaded: Loaded) {
         match loaded.state.due() {
             Some(at) => drop(self.due.insert(task.clone(), at)),

@@ -71,6 +71,11 @@ pub fn task(subject: &str) -> Option<&str> {
     place(subject).map(|(_, task)| task)
 }
 
+/// The task that a final report of RESULTS is about.
+pub fn ended(subject: &str) -> Option<&str> {
+    if subject.starts_with("results.") { task(subject) } else { None }
+}
+
 fn place(subject: &str) -> Option<(Kind, &str)> {
     let (kind, rest) = subject.split_once('.')?;
     let (kind, task) = match kind {

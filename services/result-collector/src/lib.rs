@@ -7,6 +7,7 @@
 
 mod collector;
 mod conclude;
+mod gathered;
 mod inbox;
 mod measure;
 mod pace;

@@ -10,6 +10,7 @@ use muster_telemetry::trace::Traced;
 use tokio_util::sync::CancellationToken;
 
 use crate::collector::Collector;
+use crate::gathered::Gathered;
 use crate::pace::Pace;
 use crate::{inbox, measure};
 
@@ -49,7 +50,7 @@ pub async fn collect(context: Context, shutdown: CancellationToken, ready: impl 
     ready();
     let clock = context.clock.clone();
     let (mut collector, mut pace) = (Collector::new(context.clone()), Pace::default());
-    let (mut gathered, mut open) = (Vec::new(), true);
+    let (mut gathered, mut open) = (Gathered::default(), true);
     let (mut look, mut find) = (clock.now(), clock.now());
     while open && !shutdown.is_cancelled() {
         if clock.now() >= find {
@@ -71,17 +72,17 @@ pub async fn collect(context: Context, shutdown: CancellationToken, ready: impl 
                 biased;
                 () = shutdown.cancelled() => {}
                 pulled = deliveries.next(GROUP - gathered.len()) => match pulled {
-                    Ok(Some(pulled)) => gathered.extend(pulled),
+                    Ok(Some(pulled)) => gathered.add(pulled, |task| collector.open(task)),
                     Ok(None) => open = false,
                     Err(fault) => rest(&context, &fault).await,
                 },
                 () = clock.sleep(wait) => {}
             }
         }
-        let full = gathered.len() >= GROUP;
-        if !gathered.is_empty() && (full || pace.wait(clock.now()).is_zero()) {
+        let urgent = gathered.len() >= GROUP || gathered.may_end_a_task();
+        if !gathered.is_empty() && (urgent || pace.wait(clock.now()).is_zero()) {
             let began = clock.now();
-            match flush(&context, &mut collector, &gathered).await {
+            match flush(&context, &mut collector, gathered.messages()).await {
                 Ok(()) => gathered.clear(),
                 Err(fault) => rest(&context, &fault).await,
             }
@@ -89,9 +90,9 @@ pub async fn collect(context: Context, shutdown: CancellationToken, ready: impl 
         }
     }
     deliveries.close().await;
-    if let Err(fault) = flush(&context, &mut collector, &gathered).await {
+    if let Err(fault) = flush(&context, &mut collector, gathered.messages()).await {
         tracing::warn!(%fault, messages = gathered.len(), "left to another copy");
-        for message in &gathered {
+        for message in gathered.messages() {
             let _ = message.settle.nak(Duration::ZERO).await;
         }
     }

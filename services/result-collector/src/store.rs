@@ -76,6 +76,12 @@ impl Loaded {
         self.stored.fleet()
     }
 
+    /// Of how many recipients no end is stored; none before the recipients are known, and when all have one.
+    pub fn open(&self) -> Option<u64> {
+        let counts = &self.stored.counts;
+        self.stored.recipients.map(|_| counts.total().saturating_sub(counts.ended())).filter(|open| *open > 0)
+    }
+
     /// Looks who the recipients are; true when that has changed.
     ///
     /// # Errors

@@ -14,9 +14,18 @@ use crate::{Bus, Fault, Write, kv};
 pub struct Txn {
     bus: Bus,
     bucket: String,
-    read: HashMap<String, (u64, Option<Bytes>)>,
+    read: HashMap<String, Read>,
     writes: BTreeMap<String, Option<Bytes>>,
-    unchecked: std::collections::HashSet<String>,
+    /// How many of the keys that were read are to be checked. Counted as it changes: a page asks after each agent.
+    checks: usize,
+}
+
+/// A key as it was read.
+struct Read {
+    revision: u64,
+    body: Option<Bytes>,
+    /// Whether it must be the same at the commit, and is not written there.
+    checked: bool,
 }
 
 impl Txn {
@@ -27,7 +36,7 @@ impl Txn {
             bucket: bucket.to_owned(),
             read: HashMap::new(),
             writes: BTreeMap::new(),
-            unchecked: Default::default(),
+            checks: 0,
         }
     }
 
@@ -36,7 +45,9 @@ impl Txn {
     /// # Errors
     /// [`Fault::Unavailable`].
     pub async fn load(&mut self, keys: impl IntoIterator<Item = String>) -> Result<(), Fault> {
-        let missing: Vec<String> = keys.into_iter().filter(|k| !self.read.contains_key(k)).collect();
+        let mut missing: Vec<String> = keys.into_iter().filter(|k| !self.read.contains_key(k)).collect();
+        missing.sort_unstable();
+        missing.dedup();
         let stream = kv::stream(&self.bucket);
         let subjects: Vec<String> = missing.iter().map(|k| kv::subject(&self.bucket, k)).collect();
         let entries = match subjects.as_slice() {
@@ -44,10 +55,14 @@ impl Txn {
             [one] => self.bus.get(&stream, one).await?.into_iter().collect(),
             many => self.bus.get_many(&stream, many).await?,
         };
-        self.read.extend(missing.into_iter().map(|key| (key, (0, None))));
+        for key in missing {
+            let checked = !self.writes.contains_key(&key);
+            self.checks += usize::from(checked);
+            self.read.insert(key, Read { revision: 0, body: None, checked });
+        }
         for entry in entries {
-            if let Some(key) = kv::key(&self.bucket, &entry.subject) {
-                self.read.insert(key.to_owned(), (entry.revision, entry.body));
+            if let Some(read) = kv::key(&self.bucket, &entry.subject).and_then(|key| self.read.get_mut(key)) {
+                (read.revision, read.body) = (entry.revision, entry.body);
             }
         }
         Ok(())
@@ -55,14 +70,16 @@ impl Txn {
 
     /// Lets a key that was read change until the commit: its value is advice.
     pub fn unchecked(&mut self, key: &str) {
-        self.unchecked.insert(key.to_owned());
+        if let Some(read) = self.read.get_mut(key) {
+            self.checks -= usize::from(std::mem::take(&mut read.checked));
+        }
     }
 
     /// The value of a key that was loaded or written; none when there is none.
     pub fn bytes(&self, key: &str) -> Option<&Bytes> {
         match self.writes.get(key) {
             Some(written) => written.as_ref(),
-            None => self.read.get(key).and_then(|(_, body)| body.as_ref()),
+            None => self.read.get(key).and_then(|read| read.body.as_ref()),
         }
     }
 
@@ -85,7 +102,7 @@ impl Txn {
 
     /// Writes a key. A key that was not loaded must not be there: the write creates it.
     pub fn put(&mut self, key: &str, body: impl Into<Bytes>) {
-        self.writes.insert(key.to_owned(), Some(body.into()));
+        self.write(key, Some(body.into()));
     }
 
     /// Writes a key as JSON; see [`Txn::put`].
@@ -99,12 +116,18 @@ impl Txn {
 
     /// Deletes a key that was loaded.
     pub fn delete(&mut self, key: &str) {
-        self.writes.insert(key.to_owned(), None);
+        self.write(key, None);
+    }
+
+    fn write(&mut self, key: &str, body: Option<Bytes>) {
+        // The write carries the revision itself.
+        self.unchecked(key);
+        self.writes.insert(key.to_owned(), body);
     }
 
     /// How many messages the commit needs now.
     pub fn messages(&self) -> usize {
-        self.writes.len() + self.checks().count()
+        self.writes.len() + self.checks
     }
 
     /// Whether nothing is written.
@@ -112,25 +135,18 @@ impl Txn {
         self.writes.is_empty()
     }
 
-    fn checks(&self) -> impl Iterator<Item = (&String, u64)> {
-        self.read
-            .iter()
-            .filter(|(key, _)| !self.writes.contains_key(*key) && !self.unchecked.contains(*key))
-            .map(|(key, (revision, _))| (key, *revision))
-    }
-
     /// Stores the writes if nothing that was read has changed.
     ///
     /// # Errors
     /// [`Fault::Conflict`] when something has: begin again with a new decision.
     pub async fn commit(self) -> Result<u64, Fault> {
-        let checks = self.checks().enumerate().map(|(n, (key, revision))| Write {
-            check: Some((kv::subject(&self.bucket, key), revision)),
+        let checks = self.read.iter().filter(|(_, read)| read.checked).enumerate().map(|(n, (key, read))| Write {
+            check: Some((kv::subject(&self.bucket, key), read.revision)),
             ..Write::new(kv::subject(&self.bucket, &format!("check.{n}")), Bytes::new()).ttl(Duration::from_secs(60))
         });
         let mut batch: Vec<Write> = checks.collect();
         for (key, body) in &self.writes {
-            let revision = self.read.get(key).map_or(0, |(revision, _)| *revision);
+            let revision = self.read.get(key).map_or(0, |read| read.revision);
             batch.push(match body {
                 Some(body) => Write::put(&self.bucket, key, body.clone(), revision),
                 None => Write::delete(&self.bucket, key, revision),

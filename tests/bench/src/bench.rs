@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::raw::{self, Limit, Raw, Sizes, Spy};
+use crate::raw::{self, Cost, Limit, Raw, Spy};
 use crate::report::{Latencies, Report, Run};
 use crate::rollout::{Rollout, rollout};
 use crate::system::{Agents, System};
@@ -69,19 +69,21 @@ pub async fn bench(scope: &Scope) -> Result<Report> {
     Ok(report)
 }
 
-/// Rounds of a rollout and of its limit, in turns, after one that warms up and shows the sizes of the messages.
+/// Rounds of a rollout and of its limit, in turns, after one that warms up and shows the messages.
 async fn measure(system: &System, agents: &Agents, raw: &Raw, kind: Kind, n: u32, repeat: usize) -> Result<Run> {
     let first = agents.fleet.ids().first().cloned().context("a fleet of nobody")?;
     let spy = Spy::start(system, kind).await?;
     rollout(system, agents, kind, 0).await?;
-    let sizes: Sizes = spy.sizes(system, &first).await?;
-    let mut pairs: Vec<(Rollout, Limit)> = Vec::with_capacity(repeat);
+    let samples = spy.samples(system, &first).await?;
+    let (mut pairs, mut costs): (Vec<(Rollout, Limit)>, Vec<Cost>) = Default::default();
     for round in 1..=repeat {
         let product = rollout(system, agents, kind, round).await?;
         system.rest(Duration::from_secs(60)).await?;
-        pairs.push((product, raw::limit(raw, kind, &sizes).await?));
+        let (limit, cost) = raw::limit(raw, kind, &samples).await?;
+        pairs.push((product, limit));
+        costs.push(cost);
     }
-    Ok(Run::of(kind, n, sizes, &pairs, system.peak_memory()?))
+    Ok(Run::of(kind, n, samples.sizes(), &pairs, &costs, system.peak_memory()?))
 }
 
 async fn latencies(system: &System, agents: &Agents, single: Single, round: usize) -> Result<Latencies> {

@@ -53,7 +53,7 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(
         out,
         "\n| type | agents | CPU an agent: broker | all else | of which functions | gateway | collector \
-         | fleet | disk an agent |\n|---|---|---|---|---|---|---|---|---|"
+         | fleet | of the limit: broker | client | disk an agent |\n|---|---|---|---|---|---|---|---|---|---|---|"
     )?;
     for run in report.all() {
         let cpu = |name: &str| run.cpu_us_per_agent.get(name).copied().unwrap_or_default();
@@ -61,8 +61,15 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
         let (collector, fleet) = (cpu("result-collector"), cpu("fleet"));
         writeln!(
             out,
-            "| {} | {} | {:.1} µs | {:.1} µs | {function:.1} | {gateway:.1} | {collector:.1} | {fleet:.1} | {:.0} B |",
-            run.kind, run.n, run.cpu_us_per_agent_broker, run.cpu_us_per_agent_rest, run.disk_bytes_per_agent
+            "| {} | {} | {:.1} µs | {:.1} µs | {function:.1} | {gateway:.1} | {collector:.1} | {fleet:.1} \
+             | {:.1} µs | {:.1} µs | {:.0} B |",
+            run.kind,
+            run.n,
+            run.cpu_us_per_agent_broker,
+            run.cpu_us_per_agent_rest,
+            run.limit_cpu_us_per_agent.broker,
+            run.limit_cpu_us_per_agent.client,
+            run.disk_bytes_per_agent
         )?;
     }
     writeln!(

@@ -1,5 +1,5 @@
 //! How fast Muster is, beside how fast its broker could be: a whole system of real processes and a virtual fleet is
-//! measured ([`rollout`], [`latency`]), and in the same run, with messages of the same sizes on a server with the same
+//! measured ([`rollout`], [`latency`]), and in the same run, with the same messages on a server with the same
 //! settings, the bare operations of the broker that it cannot do without ([`raw`]).
 //!
 //! `make bench` runs all of it and writes `target/bench/report.json` ([`report`]).

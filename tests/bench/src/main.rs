@@ -8,6 +8,10 @@ use muster_bench::bench::{Scope, Single, bench};
 use muster_bench::tasks::Kind;
 use muster_bench::{document, plot};
 
+/// As what is measured has it: the fleet and the raw operations are in this process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures Muster and the limit of its broker.
 #[derive(Debug, Parser)]
 #[command(name = "muster-bench")]

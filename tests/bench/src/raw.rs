@@ -4,13 +4,13 @@
 
 mod batch;
 mod parts;
-mod sizes;
+mod samples;
 
 use anyhow::Result;
 use serde::Serialize;
 
 pub use parts::Raw;
-pub use sizes::{Sizes, Spy};
+pub use samples::{Samples, Sizes, Spy};
 
 use crate::tasks::Kind;
 
@@ -50,20 +50,31 @@ impl Limit {
     }
 }
 
-/// Measures all parts for messages of these sizes.
+/// Processor time of all parts.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Cost {
+    /// The broker's, in microseconds an agent.
+    pub broker: f64,
+    /// That of this process, which has the agents' part in it.
+    pub client: f64,
+}
+
+/// Measures all parts for such messages.
 ///
 /// # Errors
 /// When the server refuses something.
-pub async fn limit(raw: &Raw, kind: Kind, sizes: &Sizes) -> Result<Limit> {
+pub async fn limit(raw: &Raw, kind: Kind, samples: &Samples) -> Result<(Limit, Cost)> {
     raw.clear().await?;
+    let before = raw.cpu()?;
     let (records_read_s, records_written_s) =
-        if kind.rewrites_records() { raw.records(sizes.record).await? } else { (0.0, 0.0) };
-    let commands_stored_s = raw.store_commands(kind, sizes.command).await?;
+        if kind.rewrites_records() { raw.records(&samples.record).await? } else { (0.0, 0.0) };
+    let commands_stored_s = raw.store_commands(kind, &samples.command).await?;
     let commands_fetched_s = raw.fetch(kind.stream()).await?;
-    let pushed_s = raw.push(sizes.push, sizes.answer).await?;
-    let results_stored_s = raw.store_results(sizes.result).await?;
+    let pushed_s = raw.push(&samples.push, &samples.answer).await?;
+    let results_stored_s = raw.store_results(&samples.result).await?;
     let results_fetched_s = raw.fetch("RESULTS").await?;
-    Ok(Limit {
+    let cost = raw.cost(before)?;
+    let limit = Limit {
         records_read_s,
         records_written_s,
         commands_stored_s,
@@ -71,5 +82,6 @@ pub async fn limit(raw: &Raw, kind: Kind, sizes: &Sizes) -> Result<Limit> {
         pushed_s,
         results_stored_s,
         results_fetched_s,
-    })
+    };
+    Ok((limit, cost))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::latency::{Latency, Sustained};
-use crate::raw::{Limit, Sizes};
+use crate::raw::{Cost, Limit, Sizes};
 use crate::rollout::Rollout;
 use crate::statistics::{Spread, median};
 use crate::system::Arrival;
@@ -78,6 +78,8 @@ pub struct Run {
     pub ratio: f64,
     /// The parts of the limit.
     pub limit: Limit,
+    /// Processor time of the limit, microseconds an agent.
+    pub limit_cpu_us_per_agent: Cost,
     /// The sizes of the messages, which the raw operations have too, in bytes.
     pub sizes: Sizes,
     /// How far the repeats lie apart.
@@ -104,6 +106,7 @@ impl Run {
         n: u32,
         sizes: Sizes,
         pairs: &[(Rollout, Limit)],
+        costs: &[Cost],
         peak_memory_bytes: BTreeMap<String, u64>,
     ) -> Self {
         let all = |of: fn(&(Rollout, Limit)) -> f64| pairs.iter().map(of).collect::<Vec<f64>>();
@@ -139,6 +142,10 @@ impl Run {
                 pushed_s: mid(|(_, limit)| limit.pushed_s),
                 results_stored_s: mid(|(_, limit)| limit.results_stored_s),
                 results_fetched_s: mid(|(_, limit)| limit.results_fetched_s),
+            },
+            limit_cpu_us_per_agent: Cost {
+                broker: median(&costs.iter().map(|cost| cost.broker).collect::<Vec<f64>>()),
+                client: median(&costs.iter().map(|cost| cost.client).collect::<Vec<f64>>()),
             },
             sizes,
             spread: Spreads {

@@ -77,15 +77,9 @@ impl NatsDeliveries {
 
     /// A message, and how many the consumer still has to hand out.
     fn delivery(&self, message: Message) -> Result<(Delivery, u64), Fault> {
-        let unreadable = |e: &dyn std::fmt::Display| Fault::Unavailable(format!("{}: {e}", self.name()));
-        let context = jetstream::new(self.client.as_ref().clone());
-        let message = jetstream::Message { message, context };
-        let info = message.info().map_err(|e| unreadable(&e))?;
-        let (place, delivery, pending) =
-            (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1), info.pending);
-        let at = Instant::from_offset(info.published);
-        let message = message.message;
-        let reply = message.reply.ok_or_else(|| unreadable(&"a message without a reply subject"))?;
+        let unreadable = || Fault::Unavailable(format!("{}: a message without its place", self.name()));
+        let reply = message.reply.ok_or_else(unreadable)?;
+        let Place { place, delivery, at, pending } = Place::parse(&reply).ok_or_else(unreadable)?;
         let headers = message.headers.iter().flat_map(|headers| headers.iter());
         let headers =
             headers.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string())));
@@ -99,6 +93,28 @@ impl NatsDeliveries {
             settle: Box::new(NatsSettle { client: self.client.clone(), reply }),
         };
         Ok((delivery, pending))
+    }
+}
+
+/// What the reply subject of a message says (ADR-15). Read here: `async-nats` reads it only for a message with a context
+/// of its own, each of which starts a task.
+#[derive(Debug, PartialEq)]
+struct Place {
+    place: u64,
+    delivery: u64,
+    at: Instant,
+    pending: u64,
+}
+
+impl Place {
+    /// `$JS.ACK.<stream>.<consumer>.<delivered>.<place>.<place in the consumer>.<time>.<pending>`; the newer form has domain
+    /// and account before the stream, and may have more tokens at the end.
+    fn parse(reply: &str) -> Option<Self> {
+        let tokens: Vec<&str> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
+        let counts = if tokens.len() > 7 { tokens.get(4..9)? } else { tokens.get(2..7)? };
+        let number = |n: usize| counts.get(n)?.parse::<u64>().ok();
+        let nanoseconds = i64::try_from(number(3)?).ok()?;
+        Some(Self { place: number(1)?, delivery: number(0)?, at: Instant(nanoseconds / 1_000_000), pending: number(4)? })
     }
 }
 
@@ -166,5 +182,22 @@ impl Settle for NatsSettle {
 
     async fn progress(&self) -> Result<(), Fault> {
         self.say(AckKind::Progress).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_subject_says_the_place() {
+        let said = Some(Place { place: 9, delivery: 2, at: Instant(1_700_000_000_123), pending: 7 });
+        let counts = "2.9.8.1700000000123456789.7";
+        assert_eq!(Place::parse(&format!("$JS.ACK.TASKS.agent-name.{counts}")), said);
+        assert_eq!(Place::parse(&format!("$JS.ACK._.account.TASKS.agent-name.{counts}")), said);
+        assert_eq!(Place::parse(&format!("$JS.ACK.hub.account.TASKS.agent-name.{counts}.token")), said);
+        for other in ["", "_INBOX.1", "$JS.ACK.TASKS.agent-name.2.9.8.x.7", "$JS.ACK.TASKS.agent-name.2.9.8"] {
+            assert_eq!(Place::parse(other), None, "{other}");
+        }
     }
 }

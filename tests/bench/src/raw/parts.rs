@@ -1,6 +1,6 @@
 //! The operations, each for all agents.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::jetstream::{self, consumer::PullConsumer};
@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+use super::Cost;
 use super::batch::{Message, store};
+use super::samples::Sample;
+use crate::os;
 use crate::tasks::Kind;
 
 /// Commands and results in a batch.
@@ -30,7 +33,7 @@ pub struct Raw {
     push: Client,
     fleet: Client,
     agents: u32,
-    _server: NatsServer,
+    server: NatsServer,
 }
 
 impl Raw {
@@ -50,7 +53,20 @@ impl Raw {
             call(&control, &format!("STREAM.CREATE.{stream}"), file.into()).await?;
         }
         let (push, fleet) = (server.agents("push").await?, server.agents("fleet").await?);
-        Ok(Self { control, push, fleet, agents, _server: server })
+        Ok(Self { control, push, fleet, agents, server })
+    }
+
+    /// Processor time so far of the broker, and of this process.
+    pub(super) fn cpu(&self) -> Result<(Duration, Duration)> {
+        let broker = self.server.process_id().context("the server is not a process of this machine")?;
+        Ok((os::cpu(broker)?, os::cpu(std::process::id())?))
+    }
+
+    /// What was spent since then, an agent.
+    pub(super) fn cost(&self, (broker, client): (Duration, Duration)) -> Result<Cost> {
+        let now = self.cpu()?;
+        let each = |spent: Duration| spent.as_secs_f64() * 1e6 / f64::from(self.agents);
+        Ok(Cost { broker: each(now.0.saturating_sub(broker)), client: each(now.1.saturating_sub(client)) })
     }
 
     /// Empties the streams of commands and results. Records stay: they are rewritten.
@@ -62,9 +78,11 @@ impl Raw {
     }
 
     /// Reads and rewrites the records; gives the seconds of each.
-    pub(super) async fn records(&self, size: usize) -> Result<(f64, f64)> {
+    pub(super) async fn records(&self, sample: &Sample) -> Result<(f64, f64)> {
         let key = |n: u32| format!("$KV.agents.id.{:03}", n + 1);
-        let record = |n: u32| Message { subject: key(n), headers: HeaderMap::new(), body: filled(size) };
+        let bodies = sample.for_all(self.agents);
+        let body = |n: u32| bodies.get(n as usize).cloned().unwrap_or_default();
+        let record = |n: u32| Message { subject: key(n), headers: HeaderMap::new(), body: body(n) };
         store(&self.control, self.agents, PAGE, record).await?;
         let began = Instant::now();
         let starts: Vec<u32> = (0..self.agents).step_by(PAGE as usize).collect();
@@ -81,7 +99,7 @@ impl Raw {
             let (subject, revision) = revisions.get(n as usize).cloned().unwrap_or_default();
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
-            Message { subject, headers, body: filled(size) }
+            Message { subject, headers, body: body(n) }
         };
         store(&self.control, self.agents, PAGE, rewrite).await?;
         Ok((read, began.elapsed().as_secs_f64()))
@@ -106,12 +124,13 @@ impl Raw {
     }
 
     /// Stores a command for each agent; gives the seconds.
-    pub(super) async fn store_commands(&self, kind: Kind, size: usize) -> Result<f64> {
+    pub(super) async fn store_commands(&self, kind: Kind, sample: &Sample) -> Result<f64> {
+        let bodies = sample.for_all(self.agents);
         let message = |n: u32| {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-TTL", "2592000");
             let subject = format!("commands.agent.{:03}.{}.raw", n + 1, kind.lane());
-            Message { subject, headers, body: filled(size) }
+            Message { subject, headers, body: bodies.get(n as usize).cloned().unwrap_or_default() }
         };
         let began = Instant::now();
         store(&self.control, self.agents, BATCH, message).await?;
@@ -119,10 +138,15 @@ impl Raw {
     }
 
     /// Stores a result of each agent; gives the seconds.
-    pub(super) async fn store_results(&self, size: usize) -> Result<f64> {
+    pub(super) async fn store_results(&self, sample: &Sample) -> Result<f64> {
+        let bodies = sample.for_all(self.agents);
         let message = |n: u32| {
             let subject = format!("results.raw.{:03}", n + 1);
-            Message { subject, headers: HeaderMap::new(), body: filled(size) }
+            Message {
+                subject,
+                headers: HeaderMap::new(),
+                body: bodies.get(n as usize).cloned().unwrap_or_default(),
+            }
         };
         let began = Instant::now();
         store(&self.control, self.agents, BATCH, message).await?;
@@ -150,21 +174,22 @@ impl Raw {
     }
 
     /// Pushes to each agent and waits for each answer; gives the seconds.
-    pub(super) async fn push(&self, size: usize, answer: usize) -> Result<f64> {
+    pub(super) async fn push(&self, sample: &Sample, answer: &Sample) -> Result<f64> {
+        let (bodies, answer) = (sample.for_all(self.agents), answer.for_all(1).swap_remove(0));
         let commands = self.fleet.subscribe("agent.*.command").await?;
-        let agents = tokio::spawn(answer_all(self.fleet.clone(), commands, filled(answer)));
+        let agents = tokio::spawn(answer_all(self.fleet.clone(), commands, answer.clone()));
         // Any request waits until the server has made the subscription.
         let _ = self.fleet.request("agent.001.nobody", Bytes::new()).await;
         let mut answers = self.push.subscribe("agent.*.rx.raw.*").await?;
         self.push.flush().await?;
         let (open, push) = (Arc::new(Semaphore::new(OPEN)), self.push.clone());
-        let (room, count, body) = (open.clone(), self.agents, filled(size));
+        let room = open.clone();
         let began = Instant::now();
         let pushing = tokio::spawn(async move {
-            for n in 1..=count {
+            for (n, body) in (1..).zip(bodies) {
                 room.acquire().await?.forget();
                 let (to, reply) = (format!("agent.{n:03}.command"), format!("agent.{n:03}.rx.raw.{n}"));
-                push.publish_with_reply(to, reply, body.clone()).await?;
+                push.publish_with_reply(to, reply, body).await?;
             }
             anyhow::Ok(())
         });
@@ -192,11 +217,4 @@ async fn call(client: &Client, api: &str, body: Bytes) -> Result<()> {
     let answer: Value = serde_json::from_slice(&answer.payload)?;
     ensure!(answer["error"].is_null(), "{api}: {answer}");
     Ok(())
-}
-
-/// A payload of this size that does not compress to nothing: an s2 stream must not be given an easier task than the
-/// product's.
-fn filled(size: usize) -> Bytes {
-    let words = (0_u32..).flat_map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)).into_bytes());
-    words.take(size).collect()
 }
