@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_nats::{Client, Message};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use muster_core::message::HandOver;
 use muster_core::record::agent_number;
 
@@ -68,12 +68,14 @@ impl Inner {
         if !self.agents[index as usize].is_online() {
             return;
         }
-        let fleet = self.clone();
-        tokio::spawn(async move {
-            match serde_json::from_slice::<HandOver>(&push.payload) {
-                Ok(hand_over) => fleet.answer_push(index, hand_over, push.reply).await,
-                Err(error) => tracing::warn!(%error, subject = %push.subject, "a push cannot be read"),
-            }
-        });
+        let hand_over = match serde_json::from_slice::<HandOver>(&push.payload) {
+            Ok(hand_over) => hand_over,
+            Err(error) => return tracing::warn!(%error, subject = %push.subject, "a push cannot be read"),
+        };
+        // Most answers wait for nothing, and a task for each would cost more than the answer.
+        let mut answering = Box::pin(self.clone().answer_push(index, hand_over, push.reply));
+        if answering.as_mut().now_or_never().is_none() {
+            tokio::spawn(answering);
+        }
     }
 }

@@ -49,14 +49,14 @@ impl Inner {
                     self.publish(index, reply.clone(), report).await;
                     if twice {
                         self.publish(index, reply, report).await;
-                        self.report(index, report).await;
+                        Box::pin(self.report(index, report)).await;
                     }
                 } else {
                     let receipt = self.agents[index as usize].mind().core.receipt();
                     self.publish(index, reply, &receipt).await;
                 }
             }
-            (None, Some(report)) => self.report(index, &report).await,
+            (None, Some(report)) => Box::pin(self.report(index, &report)).await,
             (None, None) => {}
         }
     }
@@ -115,7 +115,7 @@ impl Inner {
     async fn take_in(&self, index: u32, hand_over: HandOver) -> bool {
         for (lane, entry) in hand_over.commands.iter().flat_map(|command| &command.sets) {
             let Some(digest) = &entry.digest else { continue };
-            let ask = |digest| self.body(index, digest);
+            let ask = |digest| Box::pin(self.body(index, digest));
             let seen = self.contents.see(lane, digest, hand_over.bodies.get(digest), ask).await;
             if let Err(why) = seen {
                 tracing::debug!(%why, digest, "a content is not to be had now");

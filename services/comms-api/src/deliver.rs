@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use muster_broker::{Deliveries, Delivery, Fault, Pushed, encode};
+use muster_broker::{Deliveries, Delivery, Fault, Pushed, Settle, encode};
 use muster_core::message::{Action, Command, HandOver};
 use muster_core::record::agent_number;
 use muster_runtime::dead_letters;
@@ -155,23 +155,49 @@ async fn hand_over(gateway: &Arc<Gateway>, source: Source, room: &Room, batch: V
             Err((pushes, fault)) => return hand_back(pushes, &fault).await,
         },
     };
-    for push in pushes {
+    for Push { delivery, command } in pushes {
         let Some(place) = room.enter().await else { return };
-        let digests = hand_over::digests([&push.command]);
-        let message =
-            hand_over::bytes(HandOver::default(), std::slice::from_ref(&push.delivery.body), digests, &bodies);
+        let digests = hand_over::digests([&command]);
+        let message = hand_over::bytes(HandOver::default(), std::slice::from_ref(&delivery.body), digests, &bodies);
         match message {
             Ok(message) => {
-                let traced = match push.delivery.origin() {
+                let traced = match delivery.origin() {
                     origin @ Origin::Parent(_) => {
-                        Traced::send(PART, "agent.{agent}.command", origin).task(&push.command.request_id)
+                        Traced::send(PART, "agent.{agent}.command", origin).task(&command.request_id)
                     }
                     origin => Traced::nothing(PART, origin),
                 };
-                tokio::spawn(traced.run(one(gateway.clone(), source, push, message, place)));
+                tokio::spawn(traced.run(one(gateway.clone(), source, Handed::of(delivery, command), message, place)));
             }
-            Err(fault) => hand_back(vec![push], &fault).await,
+            Err(fault) => hand_back(vec![Push { delivery, command }], &fault).await,
         }
+    }
+}
+
+/// What is left to know of a message while its push is under way: thousands are at once, so it is small.
+struct Handed {
+    agent: String,
+    settle: Box<dyn Settle>,
+    /// The command that sees an agent off.
+    farewell: Option<Box<Command>>,
+}
+
+impl Handed {
+    fn of(delivery: Delivery, command: Command) -> Self {
+        let agent = command.target.id.clone();
+        let farewell = (command.action.name == Action::DISCONNECT).then(|| Box::new(command));
+        Self { agent, settle: delivery.settle, farewell }
+    }
+
+    async fn ack(&self) {
+        if let Err(fault) = self.settle.ack().await {
+            tracing::debug!(agent = self.agent, %fault, "an ack was not sent; the command comes again");
+        }
+    }
+
+    async fn hand_back(&self, fault: &Fault) {
+        tracing::warn!(agent = self.agent, %fault, "a command could not be handed over; it comes again");
+        let _ = self.settle.nak(AGAIN).await;
     }
 }
 
@@ -206,8 +232,8 @@ async fn without_stopped(gateway: &Gateway, pushes: Vec<Push>) -> Result<Vec<Pus
 }
 
 /// One push, its ack, and what the agent answers.
-async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, place: Place) {
-    let (agent, began) = (&push.command.target.id, Instant::now());
+async fn one(gateway: Arc<Gateway>, source: Source, handed: Handed, message: Bytes, place: Place) {
+    let (agent, began) = (&handed.agent, Instant::now());
     let pushed = gateway.link.push(agent, message, ANSWER).await;
     let outcome = match &pushed {
         Ok(Pushed::Answered(_)) => "answered",
@@ -217,17 +243,17 @@ async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, 
     };
     trace::outcome(outcome);
     metrics::pushed(source.stream(), outcome, began.elapsed());
-    if push.command.action.name == Action::DISCONNECT {
+    if let Some(command) = &handed.farewell {
         drop(place.window);
-        return see_off(&gateway, push).await;
+        return Box::pin(see_off(&gateway, &handed, command)).await;
     }
     match &pushed {
-        Ok(_) => ack(&push.delivery).await,
+        Ok(_) => handed.ack().await,
         Err(Fault::Refused(why)) => {
             tracing::error!(agent, why, "a command cannot be pushed; it is left to the next sync");
-            ack(&push.delivery).await;
+            handed.ack().await;
         }
-        Err(fault) => return hand_back(vec![push], fault).await,
+        Err(fault) => return handed.hand_back(fault).await,
     }
     let Place { window, open } = place;
     drop(window);
@@ -241,10 +267,10 @@ async fn one(gateway: Arc<Gateway>, source: Source, push: Push, message: Bytes, 
 }
 
 /// Sees a deleted agent off, whether or not it was there; only then is its message done.
-async fn see_off(gateway: &Gateway, push: Push) {
-    match farewell::see_off(gateway, &push.command).await {
-        Ok(()) => ack(&push.delivery).await,
-        Err(fault) => hand_back(vec![push], &fault).await,
+async fn see_off(gateway: &Gateway, handed: &Handed, command: &Command) {
+    match farewell::see_off(gateway, command).await {
+        Ok(()) => handed.ack().await,
+        Err(fault) => handed.hand_back(&fault).await,
     }
 }
 

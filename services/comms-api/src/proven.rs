@@ -17,14 +17,20 @@ const REPORTED: &str = "reported";
 const LOOKS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Whether a report says that the agent runs a version.
+pub fn claims_version(report: &Report) -> bool {
+    report.results.iter().any(is_claim)
+}
+
+fn is_claim(result: &CommandResult) -> bool {
+    result.status == ReportStatus::Success && result.lane.as_ref().is_some_and(|lane| lane.kind() == Lane::VERSION)
+}
+
 /// The report without successes that the agent's hello does not bear out: they are not confirmed, so it repeats them.
 ///
 /// # Errors
 /// [`Fault`] when that is not to be known now.
 pub async fn proven(gateway: &Gateway, id: &str, mut report: Report) -> Result<Report, Fault> {
-    let is_claim = |result: &CommandResult| {
-        result.status == ReportStatus::Success && result.lane.as_ref().is_some_and(|lane| lane.kind() == Lane::VERSION)
-    };
     let mut kept = Vec::with_capacity(report.results.len());
     for result in report.results {
         if !is_claim(&result) || is_borne_out(gateway, id, &result).await? {

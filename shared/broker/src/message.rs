@@ -88,7 +88,7 @@ pub struct Entry {
 pub struct Delivery {
     /// Where it was published.
     pub subject: String,
-    /// Its headers.
+    /// Its headers, but for those that the server reads.
     pub headers: Vec<(String, String)>,
     /// Its payload.
     pub body: Bytes,

@@ -186,8 +186,9 @@ impl Traced {
     }
 
     /// Runs something within it.
-    pub async fn run<F: Future>(self, work: F) -> F::Output {
-        work.with_context(self.0).await
+    // Not an `async fn`, which would hold the work twice: there is one of these for each push.
+    pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        work.with_context(self.0)
     }
 }
 

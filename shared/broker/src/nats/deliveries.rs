@@ -81,6 +81,8 @@ impl NatsDeliveries {
         let reply = message.reply.ok_or_else(unreadable)?;
         let Place { place, delivery, at, pending } = Place::parse(&reply).ok_or_else(unreadable)?;
         let headers = message.headers.iter().flat_map(|headers| headers.iter());
+        // Those that the server reads (its life, its place in a batch) have done their work.
+        let headers = headers.filter(|(name, _)| !AsRef::<str>::as_ref(name).starts_with("Nats-"));
         let headers =
             headers.flat_map(|(name, values)| values.iter().map(|value| (name.to_string(), value.to_string())));
         let delivery = Delivery {

@@ -11,14 +11,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use muster_telemetry::metrics::OpenPush;
 use muster_telemetry::trace::Origin;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::api::bounded;
 use crate::{Fault, Link, Pushed};
-
-/// So many pushes wait for an answer at once; more are not faster.
-const OPEN: usize = 2000;
 
 type Waiting = Arc<Mutex<HashMap<u64, Push>>>;
 
@@ -28,12 +25,12 @@ struct Push {
 }
 
 /// The way to the agents over a connection of the user `push`. A push's reply subject is
-/// `agent.<id>.rx.<gateway>.<slot>`; slots are never used twice.
+/// `agent.<id>.rx.<gateway>.<slot>`; slots are never used twice. How many are open at once is for the caller to bound: more
+/// than some 2,000 are not faster.
 pub struct NatsLink {
     client: Client,
     gateway: String,
     slots: AtomicU64,
-    turn: Semaphore,
     waiting: Waiting,
     task: AbortHandle,
 }
@@ -56,8 +53,7 @@ impl NatsLink {
                 waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
             }
         });
-        let (slots, turn, task) = (AtomicU64::new(0), Semaphore::new(OPEN), task.abort_handle());
-        Ok(Self { client, gateway, slots, turn, waiting, task })
+        Ok(Self { client, gateway, slots: AtomicU64::new(0), waiting, task: task.abort_handle() })
     }
 
     async fn send(&self, agent: &str, reply: Option<String>, message: Bytes) -> Result<(), Fault> {
@@ -100,7 +96,6 @@ fn take(waiting: &Waiting, message: Message) {
 #[async_trait]
 impl Link for NatsLink {
     async fn push(&self, agent: &str, message: Bytes, wait: Duration) -> Result<Pushed, Fault> {
-        let _turn = self.turn.acquire().await.map_err(|e| Fault::Unavailable(e.to_string()))?;
         let slot = Slot { number: self.slots.fetch_add(1, Ordering::Relaxed), waiting: &self.waiting };
         let (answer, answered) = oneshot::channel();
         let push = Push { agent: agent.to_owned(), answer };

@@ -73,6 +73,9 @@ impl Broker for NatsBroker {
             let all = join_all(writes.into_iter().map(|write| self.commit(stream, vec![write]))).await;
             return all.into_iter().try_for_each(stored);
         }
+        if writes.len() <= MAX_BATCH {
+            return stored(self.commit(stream, writes).await);
+        }
         let batches = join_all(writes.chunks(MAX_BATCH).map(|part| self.commit(stream, part.to_vec()))).await;
         batches.into_iter().try_for_each(stored)
     }
