@@ -1,5 +1,6 @@
 //! Storing reports by group commit. What is confirmed to an agent is stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -17,32 +18,38 @@ const RUNS: &str = "RUNS";
 
 const COMMITS: Pace =
     Pace { most: 1000, in_flight: 2, idle: Duration::from_micros(500), busy: Duration::from_millis(20) };
+/// Edge commands that end in larger groups are left to the task-manager: a purge for each would cost more than all else.
+const FEW: usize = 16;
 const PURGES: Pace = Pace { most: 100, in_flight: 1, idle: Duration::ZERO, busy: Duration::ZERO };
 
 /// The results of one report, and whom to tell when they are stored.
 struct Item {
     writes: Vec<Write>,
+    /// The messages of edge commands that end with it.
+    ended: Vec<String>,
     stored: oneshot::Sender<Result<(), Fault>>,
 }
 
 /// Where reports are stored.
 pub struct Results {
     commits: Gather<Item>,
-    purges: Gather<String>,
+    purges: Arc<Gather<String>>,
 }
 
 impl Results {
     /// Starts the group commit.
     pub fn start(context: &Context) -> Self {
         let bus = context.bus.clone();
-        let commits = Gather::start(context.clock.clone(), COMMITS, move |group| commit(bus.clone(), group));
-        let bus = context.bus.clone();
-        let purges = Gather::start(context.clock.clone(), PURGES, move |group| purge(bus.clone(), group));
+        let purges =
+            Arc::new(Gather::start(context.clock.clone(), PURGES, move |group| purge(bus.clone(), group)));
+        let (bus, over) = (context.bus.clone(), purges.clone());
+        let commits =
+            Gather::start(context.clock.clone(), COMMITS, move |group| commit(bus.clone(), over.clone(), group));
         Self { commits, purges }
     }
 
     /// Stores the results of an agent's report, and gives the tasks that it is about. The message of an edge command
-    /// that has ended is purged afterwards.
+    /// that has ended is purged afterwards, when few end at once.
     ///
     /// # Errors
     /// When it is not known that all are stored: the agent reports again.
@@ -57,9 +64,8 @@ impl Results {
         let stored = |result| Ok(report::stored(agent, number, result)?.origin(&origin));
         let writes = report.results.into_iter().map(stored);
         let writes = writes.collect::<Result<_, Fault>>()?;
-        let stored = self.commits.ask(|stored| Item { writes, stored }).await;
+        let stored = self.commits.ask(|stored| Item { writes, ended, stored }).await;
         stored.unwrap_or_else(|| Err(Fault::Unavailable("the gateway is shutting down".into())))?;
-        self.forget(ended);
         Ok(tasks)
     }
 
@@ -75,14 +81,22 @@ impl Results {
     }
 }
 
-async fn commit(bus: Bus, group: Vec<Item>) {
-    let (writes, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(|item| (item.writes, item.stored)).unzip();
+async fn commit(bus: Bus, purges: Arc<Gather<String>>, group: Vec<Item>) {
+    let (mut writes, mut ended, mut waiting) = (Vec::new(), Vec::new(), Vec::with_capacity(group.len()));
+    for item in group {
+        writes.extend(item.writes);
+        ended.extend(item.ended);
+        waiting.push(item.stored);
+    }
     let mut outcome = Ok(());
-    for round in report::rounds(writes.into_iter().flatten().collect()) {
+    for round in report::rounds(writes) {
         outcome = bus.publish(RESULTS, round).await;
         if outcome.is_err() {
             break;
         }
+    }
+    if outcome.is_ok() && ended.len() <= FEW {
+        ended.into_iter().for_each(|subject| purges.offer(subject));
     }
     for stored in waiting {
         let _ = stored.send(outcome.clone());

@@ -15,9 +15,14 @@ const SCHEDULE: &str = "SCHEDULE";
 /// A start that was reported in time may still be on its way.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Where the deadline of a task lies.
+pub(crate) fn subject(id: &str) -> String {
+    format!("schedule.at.{id}")
+}
+
 /// Sets the deadline of a task; set again, it is the same one.
 pub(crate) async fn set(context: &Context, id: &str, deliver_until: Instant) -> Result<(), Fault> {
-    let write = Write::new(format!("schedule.at.{id}"), Vec::new())
+    let write = Write::new(subject(id), Vec::new())
         .header("Nats-Schedule", format!("@at {}", deliver_until.plus(GRACE)))
         .header("Nats-Schedule-Target", format!("schedule.due.{id}"));
     context.bus.publish(SCHEDULE, vec![write]).await
@@ -25,7 +30,7 @@ pub(crate) async fn set(context: &Context, id: &str, deliver_until: Instant) -> 
 
 /// Removes the deadline of a task that has ended.
 pub(crate) async fn clear(context: &Context, id: &str) -> Result<(), Fault> {
-    context.bus.purge(SCHEDULE, &format!("schedule.at.{id}")).await
+    context.bus.purge(SCHEDULE, &subject(id)).await
 }
 
 /// Acts on deadlines as they come due.

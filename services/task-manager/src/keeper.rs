@@ -1,5 +1,5 @@
-//! What has to be looked after at intervals: the floor of edge commands, deadlines of ended tasks, stops that were
-//! decided and perhaps not told.
+//! What has to be looked after at intervals: the floor of edge commands, deadlines and edge commands of ended tasks, stops
+//! that were decided and perhaps not told.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::deadlines;
+use crate::leftovers::Leftovers;
 
 /// How often the tasks are looked through.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -38,11 +39,11 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
         return Ok(());
     }
     // Before the tasks are read: whoever has set a deadline has admitted its task, so the scan sees that too.
-    let schedules = context.bus.list("SCHEDULE", "schedule.at.*").await?;
+    let schedules: BTreeSet<String> = context.bus.list("SCHEDULE", "schedule.at.*").await?.into_iter().collect();
     // Before the tasks are read: every place up to here was admitted, so the scan sees its task.
     let admitted = context.bus.acked_upto("TASKS", "task-manager").await?;
     let mut lowest = Stamp::new(epoch, admitted + 1);
-    let mut open = BTreeSet::new();
+    let (mut open, mut leftovers) = (BTreeSet::new(), Leftovers::default());
     let mut tasks = context.bus.scan(&kv::stream("tasks"), &kv::subject("tasks", "*")).await?;
     while let Some(entry) = tasks.next().await.transpose()? {
         let Some(body) = entry.body else { continue };
@@ -50,9 +51,13 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
         if !summary.state.is_end() {
             lowest = lowest.min(summary.order);
             open.insert(summary.id);
+        } else if schedules.contains(&deadlines::subject(&summary.id)) {
+            leftovers.add(&summary);
         }
     }
     raise_floor(context, lowest).await?;
+    // A deadline goes last: it says that a task is still to be looked after.
+    leftovers.purge(context).await?;
     for subject in schedules {
         if let Some(id) = subject.strip_prefix("schedule.at.").filter(|id| !open.contains(*id)) {
             deadlines::clear(context, id).await?;

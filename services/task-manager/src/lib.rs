@@ -7,6 +7,7 @@ mod deadlines;
 mod forward;
 mod guard;
 mod keeper;
+mod leftovers;
 mod nodes;
 mod questions;
 mod retry;
