@@ -68,7 +68,7 @@ pub async fn deliver(gateway: Arc<Gateway>, source: Source, stop: CancellationTo
             let deliveries = match &mut reader {
                 Some(deliveries) => deliveries,
                 None => {
-                    let opened = gateway.context.bus.subscribe(source.stream(), CONSUMER, PULLED).await?;
+                    let opened = gateway.way(source).0.subscribe(source.stream(), CONSUMER, PULLED).await?;
                     bound();
                     reader.insert(opened)
                 }
@@ -218,7 +218,7 @@ async fn sort_out(gateway: &Gateway, source: Source, batch: Vec<Delivery>) -> Ve
 /// Asks once for each task of the batch whether it was stopped. What is left has begun.
 async fn without_stopped(gateway: &Gateway, pushes: Vec<Push>) -> Result<Vec<Push>, (Vec<Push>, Fault)> {
     let tasks: BTreeSet<String> = pushes.iter().map(|push| push.command.request_id.clone()).collect();
-    let stopped = match stops::among(&gateway.context.bus, tasks).await {
+    let stopped = match stops::among(gateway.way(Source::Runs).0, tasks).await {
         Ok(stopped) => stopped,
         Err(fault) => return Err((pushes, fault)),
     };
@@ -234,7 +234,7 @@ async fn without_stopped(gateway: &Gateway, pushes: Vec<Push>) -> Result<Vec<Pus
 /// One push, its ack, and what the agent answers.
 async fn one(gateway: Arc<Gateway>, source: Source, handed: Handed, message: Bytes, place: Place) {
     let (agent, began) = (&handed.agent, Instant::now());
-    let pushed = gateway.link.push(agent, message, ANSWER).await;
+    let pushed = gateway.way(source).1.push(agent, message, ANSWER).await;
     let outcome = match &pushed {
         Ok(Pushed::Answered(_)) => "answered",
         Ok(Pushed::NoResponder) => "no_responder",
@@ -258,7 +258,7 @@ async fn one(gateway: Arc<Gateway>, source: Source, handed: Handed, message: Byt
     let Place { window, open } = place;
     drop(window);
     if let Ok(Pushed::Answered(answer)) = pushed
-        && let Err(why) = take_in(&gateway, agent, &answer).await
+        && let Err(why) = take_in(&gateway, source, agent, &answer).await
     {
         // The agent reports again at `agent.<id>.result`, where it is told what is wrong.
         tracing::warn!(agent, why, "the answer to a push was not stored");
@@ -275,7 +275,7 @@ async fn see_off(gateway: &Gateway, handed: &Handed, command: &Command) {
 }
 
 /// Stores the report that answers a push, and tells the agent that it is stored.
-async fn take_in(gateway: &Gateway, agent: &str, answer: &[u8]) -> Result<(), String> {
+async fn take_in(gateway: &Gateway, source: Source, agent: &str, answer: &[u8]) -> Result<(), String> {
     let number = agent_number(agent).ok_or("there is no such agent")?;
     let report = report::read(answer).map_err(|errors| errors[0].to_string())?;
     let confirmed = gateway.take_in(agent, number, report).await.map_err(|fault| fault.to_string())?;
@@ -283,7 +283,7 @@ async fn take_in(gateway: &Gateway, agent: &str, answer: &[u8]) -> Result<(), St
         return Ok(());
     }
     let told = encode(&HandOver { confirmed, ..HandOver::default() }).map_err(|fault| fault.to_string())?;
-    gateway.link.tell(agent, told).await.map_err(|fault| fault.to_string())
+    gateway.way(source).1.tell(agent, told).await.map_err(|fault| fault.to_string())
 }
 
 async fn ack(delivery: &Delivery) {

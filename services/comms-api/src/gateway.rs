@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_broker::{Fault, Link, encode};
+use muster_broker::{Bus, Fault, Link, encode};
 use muster_core::desired::catch_up;
 use muster_core::fleet::Fleet;
 use muster_core::lane::Lane;
@@ -20,6 +20,7 @@ use muster_core::task::DELIVER_FOR;
 use muster_runtime::steps::Context;
 
 use crate::bodies::{Bodies, Found};
+use crate::deliver::Source;
 use crate::enrol::Enrolments;
 use crate::floor::Floor;
 use crate::heard::{Heard, check_digests, check_hello};
@@ -48,7 +49,7 @@ pub struct Settings {
 /// One copy of the gateway. All that it keeps is a cache: copies know nothing of each other.
 pub struct Gateway {
     pub(crate) context: Context,
-    pub(crate) link: Arc<dyn Link>,
+    link: Arc<dyn Link>,
     pub(crate) bodies: Bodies,
     pub(crate) results: Results,
     scans: Scans,
@@ -65,6 +66,7 @@ pub struct Gateway {
     newcomers: Allowances<()>,
     packages: Packages,
     cut_off: OnceLock<CutOff>,
+    express: OnceLock<(Bus, Arc<dyn Link>)>,
     nodes: Arc<dyn Nodes>,
 }
 
@@ -90,6 +92,7 @@ impl Gateway {
             newcomers: Allowances::new(pace::NEWCOMERS),
             packages: Packages::new(),
             cut_off: OnceLock::new(),
+            express: OnceLock::new(),
             nodes,
         }
     }
@@ -97,6 +100,19 @@ impl Gateway {
     /// Lets it cut deleted agents off.
     pub fn cuts_off(&self, cut_off: CutOff) {
         let _ = self.cut_off.set(cut_off);
+    }
+
+    /// Gives edge commands connections of their own: on one that a rollout fills, each message waits for hundreds.
+    pub fn express(&self, bus: Bus, link: Arc<dyn Link>) {
+        let _ = self.express.set((bus, link));
+    }
+
+    /// By which connections a command goes.
+    pub(crate) fn way(&self, source: Source) -> (&Bus, &Arc<dyn Link>) {
+        match self.express.get() {
+            Some((bus, link)) if source == Source::Runs => (bus, link),
+            _ => (&self.context.bus, &self.link),
+        }
     }
 
     /// The agents' records.

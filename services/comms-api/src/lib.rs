@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use muster_broker::nats::{NatsLink, connect};
+use muster_broker::nats::{NatsBroker, NatsLink, connect};
 use muster_keys::Key;
 use muster_runtime::Shell;
 
@@ -66,6 +66,7 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
     let answer = connect(&shell.connection.as_user(Key::Answer)?).await?;
     let callout = connect(&shell.connection.as_user(Key::Gateway)?).await?;
     let kicker = connect(&shell.connection.as_user(Key::Kicker)?).await?;
+    let express = (connect(&shell.connection).await?, connect(&shell.connection.as_user(Key::Push)?).await?);
     let link = Arc::new(NatsLink::new(push.clone()).await?);
     let nodes = Arc::new(NatsNodes(shell.client.clone()));
     let gateway = Arc::new(Gateway::start(&shell.context, link, nodes, settings));
@@ -73,6 +74,7 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
 
     let cut_off = CutOff::start(Arc::new(kicker), shell.context.clock.clone(), shell.shutdown.clone());
     gateway.cuts_off(cut_off.clone());
+    gateway.express(Arc::new(NatsBroker::new(express.0)), Arc::new(NatsLink::new(express.1.clone()).await?));
 
     // Ready when all four are bound; one that binds again later changes nothing.
     let bound = AtomicU8::new(0);
@@ -89,7 +91,9 @@ pub async fn run(shell: Shell) -> anyhow::Result<()> {
         identity::watch(shell.client.clone(), cut_off, shell.shutdown.clone()),
     );
     gateway.close().await;
-    push.flush().await.context("the last messages to agents were not sent")?;
+    for client in [push, express.1] {
+        client.flush().await.context("the last messages to agents were not sent")?;
+    }
     let _ = service.stop().await;
     served.and(answered)
 }

@@ -94,7 +94,7 @@ mod tests {
         serde_json::from_value(json!({
             "id": task, "type": "active-response-execution", "order": "0-1", "digest": "", "state": "succeeded",
             "created": "2026-11-30T00:00:00Z", "deliver_until": "2026-11-30T00:05:00Z", "timeout": 600,
-            "recipients": recipients, "counts": {},
+            "recipients": recipients, "counts": muster_core::status::Counts::default(),
         }))
         .unwrap()
     }

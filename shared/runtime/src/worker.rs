@@ -154,7 +154,11 @@ async fn carry(
     let Admission::Open { summary, task } = steps::admit(context, &arrival).await? else { return Ok(Carried::Done) };
     tracing::Span::current().record("task", &summary.id);
     trace::task(&summary.id);
-    let chain = Chain::load(context, summary.fleet(), &summary.id).await?;
+    // At the first delivery there is hardly ever a decision. If there is, the plan's batch meets it and it is read then.
+    let chain = match delivery.delivery {
+        1 => Chain::default(),
+        _ => Chain::load(context, summary.fleet(), &summary.id).await?,
+    };
     if delivery.delivery > chain.delivery.saturating_add(PATIENCE) {
         return Ok(Carried::Stuck(format!("{} deliveries without a new decision", delivery.delivery - chain.delivery)));
     }

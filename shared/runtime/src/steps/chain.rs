@@ -3,6 +3,8 @@
 use muster_broker::{Fault, decode, kv};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
 use muster_core::fleet::Fleet;
+use muster_core::message::Command;
+use muster_core::numbers::Numbers;
 use serde::de::DeserializeOwned;
 
 use super::Context;
@@ -21,6 +23,15 @@ pub struct Chain {
     pub pages: Vec<(u32, Paged)>,
     /// The delivery at which the newest decision was made; 0 when there is none.
     pub delivery: u64,
+    /// What this copy has just decided in one batch with the plan: it need not be read back.
+    pub(super) fresh: Option<Fresh>,
+}
+
+/// A small task's recipients and commands.
+#[derive(Debug, Clone)]
+pub(super) struct Fresh {
+    pub(super) recipients: Numbers,
+    pub(super) commands: Vec<Command>,
 }
 
 impl Chain {

@@ -26,7 +26,7 @@ pub(super) struct Pages<'a> {
     job: &'a Job<'a>,
     plan: &'a Plan,
     recipients: &'a Numbers,
-    found: VecDeque<(u32, Paged)>,
+    found: VecDeque<Decided>,
     next: u32,
     after: Option<u32>,
     size: usize,
@@ -35,9 +35,11 @@ pub(super) struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     /// Goes on where the chain stands: its last two pages are given again.
-    pub(super) fn resume(job: &'a Job<'a>, plan: &'a Plan, recipients: &'a Numbers, chain: &Chain) -> Self {
+    pub(super) fn resume(job: &'a Job<'a>, plan: &'a Plan, recipients: &'a Numbers, chain: Chain) -> Self {
         let next = chain.pages.first().map_or(0, |(n, _)| *n);
-        let found = chain.pages.iter().cloned().collect();
+        let mut commands = chain.fresh.map(|fresh| fresh.commands);
+        let pages = chain.pages.into_iter().map(|(_, page)| Decided { page, commands: commands.take() });
+        let found = pages.collect();
         Self { job, plan, recipients, found, next, after: None, size: messages(job), ended: false }
     }
 
@@ -48,7 +50,7 @@ impl<'a> Pages<'a> {
         }
         let n = self.next;
         let decided = match self.found.pop_front() {
-            Some((_, page)) => Decided { page, commands: None },
+            Some(decided) => decided,
             None => self.decide(n).await?,
         };
         match &decided.page {

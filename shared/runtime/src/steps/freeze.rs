@@ -16,6 +16,9 @@ pub(super) struct Head {
 /// The recipients; none when the task was stopped before they were known.
 pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<Option<Numbers>, Fault> {
     let id = &job.task.id;
+    if let Some(fresh) = &chain.fresh {
+        return Ok(Some(fresh.recipients.clone()));
+    }
     match &chain.recipients {
         Some(Frozen::Stop(_)) => return Ok(None),
         Some(Frozen::Recipients { containers, .. }) => {

@@ -114,7 +114,7 @@ pub async fn advance(job: &Job<'_>, chain: Chain) -> Result<(), Fault> {
         return stop::tell_from_chain(job.context, job.fleet(), &job.task.id).await;
     };
     // 4 Decide, and beside it what follows from the page before: 5 publish, 6 supersede, 7 tell.
-    let mut pages = decide::Pages::resume(job, &plan, &recipients, &chain);
+    let mut pages = decide::Pages::resume(job, &plan, &recipients, chain);
     let mut page = step("decide", pages.next()).await?;
     while let Some((n, decision)) = page {
         let follow = follow(job, &plan, recipients.len(), n, decision);

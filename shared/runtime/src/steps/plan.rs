@@ -7,11 +7,13 @@ use muster_broker::{Fault, Txn, Write, kv};
 use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
 use muster_core::fleet::Fleet;
 use muster_core::names::{digest, escape};
+use muster_core::numbers::Numbers;
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::Group;
+use muster_core::record::{Group, agent_id, agent_number};
 use muster_core::target::Target;
 
+use super::chain::Fresh;
 use super::changes::group_key;
 use super::{Chain, Job, changes, decide, freeze, reads, resolve, retry};
 
@@ -53,11 +55,13 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
 
 /// Adds the other decisions of a small task to the plan's batch.
 async fn whole(job: &Job<'_>, plan: &Plan, txn: &mut Txn, chain: &mut Chain) -> Result<(), Fault> {
+    // Those that are named; no look is needed.
     let recipients = resolve::resolve(job.context, job.fleet(), &plan.select).await?;
     let head = freeze::stage(job, &recipients, txn)?;
     chain.recipients = Some(Frozen::Recipients { count: head.count, containers: head.containers });
-    let (page, _) = decide::stage(job, plan, &recipients, 0, None, SMALL, txn).await?;
+    let (page, commands) = decide::stage(job, plan, &recipients, 0, None, SMALL, txn).await?;
     chain.pages.push((0, Paged::Page(page)));
+    chain.fresh = Some(Fresh { recipients, commands });
     Ok(())
 }
 
@@ -122,8 +126,8 @@ async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, F
                 continue;
             }
             Target::Agents(ids) | Target::Servers(ids) => {
-                let enrolled = resolve::enrolled_among(job.context, job.fleet(), ids).await?;
-                let there = |id: &String| muster_core::record::agent_number(id).is_some_and(|n| enrolled.contains(n));
+                let enrolled = enrolled(job, ids, txn).await?;
+                let there = |id: &String| agent_number(id).is_some_and(|n| enrolled.contains(n));
                 let (what, list) = match job.fleet() {
                     Fleet::Agents => ("agent", "muster agent list"),
                     Fleet::Nodes => ("node", "muster node list"),
@@ -160,6 +164,17 @@ async fn unknown(job: &Job<'_>, plan: &Plan, txn: &mut Txn) -> Result<Refusal, F
         }
     }
     Ok(problems)
+}
+
+/// Those of the ids that were ever enrolled. Of a few the records say it, which the decisions about them look at too.
+async fn enrolled(job: &Job<'_>, ids: &[String], txn: &mut Txn) -> Result<Numbers, Fault> {
+    if ids.len() > SMALL {
+        return resolve::enrolled_among(job.context, job.fleet(), ids).await;
+    }
+    let numbers: Vec<u32> = ids.iter().filter_map(|id| agent_number(id)).collect();
+    let record = |number: u32| format!("id.{}", agent_id(number));
+    txn.load(numbers.iter().map(|number| record(*number))).await?;
+    Ok(numbers.into_iter().filter(|number| txn.bytes(&record(*number)).is_some()).collect())
 }
 
 /// Whether a leaf can mean recipients of this kind.
