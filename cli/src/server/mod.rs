@@ -60,7 +60,7 @@ impl Server {
             .args(["-a", &address.ip().to_string(), "-p", &address.port().to_string()])
             .arg("-sd")
             .arg(dir.join("nats"))
-            .envs(keys.server_variables(door)?)
+            .envs(keys.server_environment(door)?)
             // The lock belongs to the open file, so the directory stays locked for as long as the server lives.
             .stdin(Stdio::from(lock.try_clone()?))
             .stdout(output.try_clone()?)

@@ -247,7 +247,7 @@ pub async fn ask_as(client: &Client, asker: &str, subject: &str, payload: impl I
 fn keys(door: Door) -> Result<(TempDir, Keys, Variables)> {
     let directory = tempfile::tempdir()?;
     let keys = Keys::make(directory.path())?;
-    let variables = keys.server_variables(door)?;
+    let variables = keys.server_environment(door)?;
     Ok((directory, keys, variables))
 }
 

@@ -78,6 +78,13 @@ pub(super) async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault
     if let Some(retry) = &job.task.retry {
         return retry::plan(job, retry).await;
     }
+    if let Some(Target::Agents(ids)) = &job.task.target
+        && ids.len() <= SMALL
+    {
+        // What is looked at later anyway, in the same request.
+        let records = ids.iter().filter_map(|id| agent_number(id)).map(record);
+        txn.load(records.chain(bound.reads().iter().filter_map(reads::stored_at))).await?;
+    }
     let reads = reads::read(job.context, bound, txn).await?;
     let mut plan = match bound.plan(&reads) {
         Ok(plan) => plan,
@@ -172,9 +179,12 @@ async fn enrolled(job: &Job<'_>, ids: &[String], txn: &mut Txn) -> Result<Number
         return resolve::enrolled_among(job.context, job.fleet(), ids).await;
     }
     let numbers: Vec<u32> = ids.iter().filter_map(|id| agent_number(id)).collect();
-    let record = |number: u32| format!("id.{}", agent_id(number));
     txn.load(numbers.iter().map(|number| record(*number))).await?;
     Ok(numbers.into_iter().filter(|number| txn.bytes(&record(*number)).is_some()).collect())
+}
+
+fn record(number: u32) -> String {
+    format!("id.{}", agent_id(number))
 }
 
 /// Whether a leaf can mean recipients of this kind.

@@ -50,7 +50,7 @@ pub(super) async fn read(context: &Context, bound: &dyn Bound, txn: &mut Txn) ->
 }
 
 /// The key in the bucket of the chain, for what lies there.
-fn stored_at(key: &Key) -> Option<String> {
+pub(super) fn stored_at(key: &Key) -> Option<String> {
     match key {
         Key::Agent(id) => Some(format!("id.{}", escape(id))),
         Key::Group(name) => Some(group_key(name)),
