@@ -29,7 +29,7 @@ fn nothing_is_found_in_any_world() {
         assert!(violations.is_empty(), "in the world {seed}: {violations:#?}");
         return;
     }
-    let (first, count) = (number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(1500));
+    let (first, count) = (number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(2000));
     let (next, bad) = (AtomicU64::new(first), Mutex::new(BTreeMap::new()));
     let began = Instant::now();
     std::thread::scope(|scope| {
