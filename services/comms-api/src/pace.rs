@@ -8,7 +8,7 @@ use muster_core::instant::Instant;
 use crate::recent::Recent;
 
 /// At most about twice so many are remembered; one that is forgotten begins with a full allowance.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: usize = 20_000;
 
 /// How often.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::newcomers::newcomers;
 use crate::raw::{self, Cost, Limit, Raw, Spy};
 use crate::report::{Latencies, Report, Run};
 use crate::rollout::{Rollout, rollout};
@@ -22,11 +23,11 @@ pub struct Scope {
     pub kinds: Vec<Kind>,
     /// How often each rollout.
     pub repeat: usize,
-    /// What is measured of tasks to one agent, with the largest fleet; none leaves it out.
+    /// What is measured of single agents, the tasks with the largest fleet; none leaves it out.
     pub single: Option<Single>,
 }
 
-/// How much is measured of tasks to one agent.
+/// How much is measured of tasks to one agent, and of agents that come in one by one.
 #[derive(Debug, Clone, Copy)]
 pub struct Single {
     /// So many, one after the other.
@@ -35,6 +36,8 @@ pub struct Single {
     pub per_second: u32,
     /// For so many seconds.
     pub seconds: u32,
+    /// So many agents come in over connections of their own.
+    pub newcomers: u32,
 }
 
 /// Measures all of it. What goes on is said on standard error.
@@ -62,6 +65,11 @@ pub async fn bench(scope: &Scope) -> Result<Report> {
             report.latency = Some(latencies(&system, &agents, single, scope.repeat + 1).await?);
         }
         report.peak_memory_bytes.insert(n, system.peak_memory()?);
+    }
+    if let Some(single) = scope.single {
+        let found = newcomers(single.newcomers).await?;
+        eprintln!("{} came in over own connections in {:.1} s", found.agents, found.seconds);
+        report.newcomers = Some(found);
     }
     // By type, then by the number of agents: so tables and plot have them together.
     report.other_types.sort_by_key(|run| (run.kind, run.n));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
+use crate::newcomers::Newcomers;
 use crate::report::{Latencies, Report, Run};
 
 /// What stands around the tables in a page.
@@ -109,6 +110,17 @@ fn write_all(out: &mut String, report: &Report) -> std::fmt::Result {
             arrival.per_minute,
             broker >> 20,
             largest >> 20
+        )?;
+    }
+    if let Some(Newcomers { agents, seconds, per_minute, cpu_us_per_agent }) = &report.newcomers {
+        let cpu = |name: &str| cpu_us_per_agent.get(name).copied().unwrap_or_default();
+        writeln!(
+            out,
+            "\n| agents over connections of their own | enrolled and greeted in | a minute | CPU an agent: broker | gateway | the agents |\n|---|---|---|---|---|---|\n\
+             | {agents} | {seconds:.1} s | {per_minute:.0} | {:.0} µs | {:.0} µs | {:.0} µs |",
+            cpu("broker"),
+            cpu("comms-api"),
+            cpu("fleet")
         )?;
     }
     if let Some(Latencies { idle, beside_rollout, sustained }) = &report.latency {

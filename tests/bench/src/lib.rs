@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod document;
 pub mod latency;
+pub mod newcomers;
 pub mod os;
 pub mod plot;
 pub mod raw;

@@ -25,7 +25,7 @@ struct Arguments {
     /// Only this task type; may be given several times
     #[arg(long = "type", value_name = "TYPE")]
     kinds: Vec<String>,
-    /// Leave out what is measured of tasks to one agent
+    /// Leave out what is measured of single agents
     #[arg(long)]
     no_single: bool,
     /// Where the report is written
@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
         agents: arguments.agents.clone(),
         kinds: Kind::ALL.into_iter().filter(named).collect(),
         repeat: arguments.repeat,
-        single: (!arguments.no_single).then_some(Single { tasks: 200, per_second: 100, seconds: 20 }),
+        single: (!arguments.no_single).then_some(Single { tasks: 200, per_second: 100, seconds: 20, newcomers: 5000 }),
     };
     let report = bench(&scope).await?;
     let out = &arguments.out;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::latency::{Latency, Sustained};
+use crate::newcomers::Newcomers;
 use crate::raw::{Cost, Limit, Sizes};
 use crate::rollout::Rollout;
 use crate::statistics::{Spread, median};
@@ -26,6 +27,8 @@ pub struct Report {
     pub other_types: Vec<Run>,
     /// How the fleets enrolled.
     pub enrolments: Vec<Arrival>,
+    /// How agents came in over connections of their own.
+    pub newcomers: Option<Newcomers>,
     /// The most memory of each process in bytes at the end of all measurements, by the number of agents.
     pub peak_memory_bytes: BTreeMap<u32, BTreeMap<String, u64>>,
     /// A task to one agent of the largest fleet.

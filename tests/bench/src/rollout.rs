@@ -97,7 +97,7 @@ async fn stored(system: &System, task: &str) -> Result<Vec<(u32, muster_core::in
 }
 
 /// Microseconds an agent, by process.
-fn each(before: &Cpu, after: &Cpu, agents: usize) -> BTreeMap<String, f64> {
+pub(crate) fn each(before: &Cpu, after: &Cpu, agents: usize) -> BTreeMap<String, f64> {
     let spent = |name: &String, after: &Duration| after.saturating_sub(before.get(name).copied().unwrap_or_default());
     let micros = |spent: Duration| ratio(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX), agents);
     after.iter().map(|(name, after)| (name.clone(), micros(spent(name, after)))).collect()

@@ -208,7 +208,7 @@ impl System {
 
 /// The `muster` program that was built into the same target directory with the same profile: beside this program, or a
 /// folder above this test.
-fn program() -> Result<Command> {
+pub(crate) fn program() -> Result<Command> {
     let this = std::env::current_exe()?;
     let folders = this.ancestors().skip(1).take(2);
     let found: Option<PathBuf> = folders.map(|folder| folder.join("muster")).find(|program| program.is_file());

@@ -10,7 +10,7 @@ const AGENTS: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_agents_are_measured_whole() {
-    let single = Single { tasks: 5, per_second: 10, seconds: 1 };
+    let single = Single { tasks: 5, per_second: 10, seconds: 1, newcomers: 20 };
     let scope = Scope { agents: vec![AGENTS], kinds: Kind::ALL.to_vec(), repeat: 1, single: Some(single) };
     let report = bench(&scope).await.unwrap();
     let json: Value = serde_json::to_value(&report).unwrap();
@@ -29,6 +29,8 @@ async fn two_hundred_agents_are_measured_whole() {
         let rewrites = run["type"] != "active-response-execution";
         assert_eq!(run["limit"]["records_written_s"].as_f64().unwrap() > 0.0, rewrites, "{run}");
     }
+    let newcomers = report.newcomers.as_ref().unwrap();
+    assert!(newcomers.agents == 20 && newcomers.per_minute > 0.0);
     let latency = report.latency.as_ref().unwrap();
     assert_eq!((latency.idle.tasks, latency.beside_rollout.tasks), (5, 5));
     assert!(latency.sustained.iter().all(|steady| steady.start.tasks == 10 && steady.start.p50_ms > 0.0));
