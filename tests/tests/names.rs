@@ -1,7 +1,10 @@
 //! Names and deletions of agents.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::time::Duration;
+
 use anyhow::Result;
+use muster_broker::Broker as _;
 use muster_core::record::Agent;
 use muster_core::status::State;
 use muster_testkit::{PATIENCE, eventually};
@@ -124,5 +127,10 @@ async fn a_deleted_agent_is_gone_for_ever() -> Result<()> {
     let ended = system.ended(&task).await;
     assert_eq!((ended.state, ended.counts.success), (State::Succeeded, 4), "{ended:?}");
     assert_eq!(system.ask("agent.list", &json!({})).await?["total"], 1);
+    // What told them stays for nobody: no sync would ever remove it.
+    eventually("no farewell waits", Duration::from_secs(15), || async {
+        system.bus.list("RUNS", "commands.agent.*.run.*").await.ok()?.is_empty().then_some(())
+    })
+    .await;
     Ok(())
 }
