@@ -20,23 +20,46 @@ struct Said {
 }
 
 impl Said {
-    fn add(&mut self, number: u32, task: &str, edge: bool, account: &Account) {
+    fn add(&mut self, number: u32, task: &str, edge: Option<&Lines>, account: &Account) {
         if let Some(did) = &account.did {
             self.counting.insert(number);
             let did = did.get(task).copied().unwrap_or_default();
             self.good.extend((did.good > 0).then_some(number));
             self.bad.extend((did.bad > 0).then_some(number));
             self.twice.extend((did.good + did.bad > 1).then_some(number));
-        } else if let Some(ran) = account.ran.as_ref().filter(|_| edge) {
-            self.counting.insert(number);
-            let times = ran.get(task).copied().unwrap_or_default();
-            // Killed while it ran, it says "interrupted": its program may have come to its line or not.
-            self.good.extend((times > 0).then_some(number));
-            self.bad.insert(number);
-            self.twice.extend((times > 1).then_some(number));
+        } else if let Some((ran, Lines { name, tasks })) = account.ran.as_ref().zip(edge) {
+            let times = ran.get(*name).copied().unwrap_or_default();
+            self.twice.extend((times > *tasks).then_some(number));
+            // Killed while it ran, it says "interrupted": its program may have come to its line or not. And of which
+            // of several tasks a line is, it does not say.
+            if *tasks == 1 {
+                self.counting.insert(number);
+                self.good.extend((times > 0).then_some(number));
+                self.bad.insert(number);
+            }
         }
         self.unconfirmed.extend(account.unconfirmed.iter().any(|of| of == task).then_some(number));
     }
+}
+
+/// The lines that a program writes for a task: with the task's id, which stands in the alert. A task that repeats another
+/// one for those who failed is for the alert of the other.
+struct Lines<'a> {
+    name: &'a str,
+    /// So many tasks have these lines.
+    tasks: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn of(world: &World, id: &'a str, task: &'a Task) -> Self {
+        let name = named(task).unwrap_or(id);
+        let same = world.tasks.values().filter(|other| named(other) == Some(name)).count();
+        Self { name, tasks: u64::try_from(same).unwrap_or(u64::MAX).max(1) }
+    }
+}
+
+fn named(task: &Task) -> Option<&str> {
+    task.plan.as_ref()?["args"]["alert"]["data"]["run"].as_str()
 }
 
 pub(super) fn check(world: &World, id: &str, task: &Task) -> Vec<Violation> {
@@ -46,8 +69,9 @@ pub(super) fn check(world: &World, id: &str, task: &Task) -> Vec<Violation> {
         return found;
     }
     let (mut said, edge) = (Said::default(), task.is_edge());
+    let lines = edge.then(|| Lines::of(world, id, task));
     for (number, account) in world.accounts_of(task) {
-        said.add(*number, id, edge, account);
+        said.add(*number, id, lines.as_ref(), account);
     }
     let mut is = |rule, set: RoaringBitmap, seen: &str| {
         if !set.is_empty() {
