@@ -118,7 +118,7 @@ struct Place {
 
 impl Room {
     fn of(source: Source) -> Self {
-        let size = 4 * source.window();
+        let size = 2 * source.window();
         let (window, open) = (Semaphore::new(source.window() as usize), Semaphore::new(size as usize));
         Self { window: Arc::new(window), open: Arc::new(open), size }
     }
