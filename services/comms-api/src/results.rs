@@ -40,8 +40,7 @@ impl Results {
     /// Starts the group commit.
     pub fn start(context: &Context) -> Self {
         let bus = context.bus.clone();
-        let purges =
-            Arc::new(Gather::start(context.clock.clone(), PURGES, move |group| purge(bus.clone(), group)));
+        let purges = Arc::new(Gather::start(context.clock.clone(), PURGES, move |group| purge(bus.clone(), group)));
         let (bus, over) = (context.bus.clone(), purges.clone());
         let commits =
             Gather::start(context.clock.clone(), COMMITS, move |group| commit(bus.clone(), over.clone(), group));

@@ -31,13 +31,7 @@ struct Read {
 impl Txn {
     /// An empty decision over a bucket.
     pub fn new(bus: &Bus, bucket: &str) -> Self {
-        Self {
-            bus: bus.clone(),
-            bucket: bucket.to_owned(),
-            read: HashMap::new(),
-            writes: BTreeMap::new(),
-            checks: 0,
-        }
+        Self { bus: bus.clone(), bucket: bucket.to_owned(), read: HashMap::new(), writes: BTreeMap::new(), checks: 0 }
     }
 
     /// Reads keys that are not read yet, so that [`Txn::get`] has them.

@@ -116,7 +116,12 @@ impl Place {
         let counts = if tokens.len() > 7 { tokens.get(4..9)? } else { tokens.get(2..7)? };
         let number = |n: usize| counts.get(n)?.parse::<u64>().ok();
         let nanoseconds = i64::try_from(number(3)?).ok()?;
-        Some(Self { place: number(1)?, delivery: number(0)?, at: Instant(nanoseconds / 1_000_000), pending: number(4)? })
+        Some(Self {
+            place: number(1)?,
+            delivery: number(0)?,
+            at: Instant(nanoseconds / 1_000_000),
+            pending: number(4)?,
+        })
     }
 }
 

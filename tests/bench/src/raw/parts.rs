@@ -142,11 +142,7 @@ impl Raw {
         let bodies = sample.for_all(self.agents);
         let message = |n: u32| {
             let subject = format!("results.raw.{:03}", n + 1);
-            Message {
-                subject,
-                headers: HeaderMap::new(),
-                body: bodies.get(n as usize).cloned().unwrap_or_default(),
-            }
+            Message { subject, headers: HeaderMap::new(), body: bodies.get(n as usize).cloned().unwrap_or_default() }
         };
         let began = Instant::now();
         store(&self.control, self.agents, BATCH, message).await?;
