@@ -56,7 +56,8 @@ async fn a_package_reaches_those_whose_record_names_it() -> Result<()> {
 
     let node = world.bus.client().clone();
     let mut questions = node.subscribe(format!("node.package.{sha256}")).await?;
-    node.flush().await?;
+    // A flush does not wait for the server; any request does.
+    let _ = node.request("node.nobody", "".into()).await;
     let serving = tokio::spawn(async move {
         while let Some(question) = questions.next().await {
             let asked: Chunk = serde_json::from_slice(&question.payload).unwrap();
