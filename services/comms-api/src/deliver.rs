@@ -190,9 +190,7 @@ impl Handed {
     }
 
     async fn ack(&self) {
-        if let Err(fault) = self.settle.ack().await {
-            tracing::debug!(agent = self.agent, %fault, "an ack was not sent; the command comes again");
-        }
+        ack(&self.agent, self.settle.as_ref()).await;
     }
 
     async fn hand_back(&self, fault: &Fault) {
@@ -207,7 +205,7 @@ async fn sort_out(gateway: &Gateway, source: Source, batch: Vec<Delivery>) -> Ve
     let mut pushes = Vec::with_capacity(batch.len());
     for delivery in batch {
         match mailbox::read(&delivery.subject, &delivery.body) {
-            Ok(command) if command.deliver_until <= now => ack(&delivery).await,
+            Ok(command) if command.deliver_until <= now => ack(&delivery.subject, delivery.settle.as_ref()).await,
             Ok(command) => pushes.push(Push { delivery, command }),
             Err(why) => park(gateway, source, &delivery, &why).await,
         }
@@ -226,7 +224,7 @@ async fn without_stopped(gateway: &Gateway, pushes: Vec<Push>) -> Result<Vec<Pus
         pushes.into_iter().partition(|push| stopped.contains(&push.command.request_id));
     for push in stopped {
         gateway.results.forget([push.delivery.subject.clone()]);
-        ack(&push.delivery).await;
+        ack(&push.delivery.subject, push.delivery.settle.as_ref()).await;
     }
     Ok(left)
 }
@@ -286,9 +284,9 @@ async fn take_in(gateway: &Gateway, source: Source, agent: &str, answer: &[u8]) 
     gateway.way(source).1.tell(agent, told).await.map_err(|fault| fault.to_string())
 }
 
-async fn ack(delivery: &Delivery) {
-    if let Err(fault) = delivery.settle.ack().await {
-        tracing::debug!(subject = delivery.subject, %fault, "an ack was not sent; the command comes again");
+async fn ack(of: &str, settle: &dyn Settle) {
+    if let Err(fault) = settle.ack().await {
+        tracing::debug!(of, %fault, "an ack was not sent; the command comes again");
     }
 }
 
@@ -302,7 +300,7 @@ async fn hand_back(pushes: Vec<Push>, fault: &Fault) {
 /// Nothing is dropped silently: the message and the reason go to DEAD.
 async fn park(gateway: &Gateway, source: Source, delivery: &Delivery, why: &str) {
     match dead_letters(&gateway.context.bus, source.stream(), &[(delivery, why)]).await {
-        Ok(()) => ack(delivery).await,
+        Ok(()) => ack(&delivery.subject, delivery.settle.as_ref()).await,
         Err(fault) => {
             tracing::warn!(%fault, "it could not be parked; it comes again");
             let _ = delivery.settle.nak(AGAIN).await;

@@ -1,5 +1,6 @@
 //! Deadlines: one message schedule for each open task, a minute after its `deliver_until`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use muster_broker::{Fault, Write};
@@ -15,14 +16,18 @@ const SCHEDULE: &str = "SCHEDULE";
 /// A start that was reported in time may still be on its way.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Where the deadline of a task lies.
-pub(crate) fn subject(id: &str) -> String {
-    format!("schedule.at.{id}")
+/// Before the id of a task in the subject of its deadline.
+const AT: &str = "schedule.at.";
+
+/// The ids of the tasks that have a deadline.
+pub(crate) async fn all(context: &Context) -> Result<BTreeSet<String>, Fault> {
+    let subjects = context.bus.list(SCHEDULE, &format!("{AT}*")).await?;
+    Ok(subjects.iter().filter_map(|subject| subject.strip_prefix(AT)).map(str::to_owned).collect())
 }
 
 /// Sets the deadline of a task; set again, it is the same one.
 pub(crate) async fn set(context: &Context, id: &str, deliver_until: Instant) -> Result<(), Fault> {
-    let write = Write::new(subject(id), Vec::new())
+    let write = Write::new(format!("{AT}{id}"), Vec::new())
         .header("Nats-Schedule", format!("@at {}", deliver_until.plus(GRACE)))
         .header("Nats-Schedule-Target", format!("schedule.due.{id}"));
     context.bus.publish(SCHEDULE, vec![write]).await
@@ -30,7 +35,7 @@ pub(crate) async fn set(context: &Context, id: &str, deliver_until: Instant) -> 
 
 /// Removes the deadline of a task that has ended.
 pub(crate) async fn clear(context: &Context, id: &str) -> Result<(), Fault> {
-    context.bus.purge(SCHEDULE, &subject(id)).await
+    context.bus.purge(SCHEDULE, &format!("{AT}{id}")).await
 }
 
 /// Acts on deadlines as they come due.

@@ -39,7 +39,7 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
         return Ok(());
     }
     // Before the tasks are read: whoever has set a deadline has admitted its task, so the scan sees that too.
-    let schedules: BTreeSet<String> = context.bus.list("SCHEDULE", "schedule.at.*").await?.into_iter().collect();
+    let deadlines = deadlines::all(context).await?;
     // Before the tasks are read: every place up to here was admitted, so the scan sees its task.
     let admitted = context.bus.acked_upto("TASKS", "task-manager").await?;
     let mut lowest = Stamp::new(epoch, admitted + 1);
@@ -51,17 +51,15 @@ async fn once(context: &Context, epoch: u32, me: &str) -> Result<(), Fault> {
         if !summary.state.is_end() {
             lowest = lowest.min(summary.order);
             open.insert(summary.id);
-        } else if schedules.contains(&deadlines::subject(&summary.id)) {
+        } else if deadlines.contains(&summary.id) {
             leftovers.add(&summary);
         }
     }
     raise_floor(context, lowest).await?;
     // A deadline goes last: it says that a task is still to be looked after.
     leftovers.purge(context).await?;
-    for subject in schedules {
-        if let Some(id) = subject.strip_prefix("schedule.at.").filter(|id| !open.contains(*id)) {
-            deadlines::clear(context, id).await?;
-        }
+    for id in deadlines.difference(&open) {
+        deadlines::clear(context, id).await?;
     }
     for fleet in Fleet::ALL {
         let bucket = fleet.bucket();

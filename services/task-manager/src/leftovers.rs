@@ -1,8 +1,9 @@
 //! Edge commands of tasks that have ended. The gateway purges them one by one as they end, unless many end at once; and
 //! what it was killed before, or what no agent has come for, stays too. Here all of it goes.
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use muster_broker::{Fault, decode, kv};
+use muster_broker::{Entry, Fault, decode, kv};
 use muster_core::chain::{Frozen, Stored, key};
 use muster_core::fleet::Fleet;
 use muster_core::numbers::Numbers;
@@ -27,11 +28,11 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     /// Adds a task that has ended.
     pub(crate) fn add(&mut self, task: &Summary) {
-        match task.recipients {
-            Some(1..) if task.fleet() != Fleet::Agents => {}
-            Some(recipients) if recipients > MANY => self.large.push(task.id.clone()),
-            Some(1..) => self.small.push(task.id.clone()),
-            _ => {}
+        let recipients = task.recipients.filter(|_| task.fleet() == Fleet::Agents).unwrap_or(0);
+        match recipients {
+            0 => {}
+            1..=MANY => self.small.push(task.id.clone()),
+            _ => self.large.push(task.id.clone()),
         }
     }
 
@@ -49,9 +50,7 @@ impl Leftovers {
         let heads = keys(self.small.iter().map(|task| key::recipients(task)));
         let mut containers = Vec::new();
         for entry in context.bus.get_many(&kv::stream(AGENTS), &heads).await? {
-            let Some((task, body)) = kv::key(AGENTS, &entry.subject).and_then(task).zip(entry.body.as_ref()) else {
-                continue;
-            };
+            let Some((task, body)) = about(&entry) else { continue };
             let head: Stored<Frozen> = decode(AGENTS, &entry.subject, body)?;
             if let Frozen::Recipients { containers: of, .. } = head.decision {
                 containers.extend(of.into_iter().map(|container| key::container(task, container)));
@@ -59,9 +58,7 @@ impl Leftovers {
         }
         let mut sent = Vec::new();
         for entry in context.bus.get_many(&kv::stream(AGENTS), &keys(containers)).await? {
-            let Some((task, body)) = kv::key(AGENTS, &entry.subject).and_then(task).zip(entry.body.as_ref()) else {
-                continue;
-            };
+            let Some((task, body)) = about(&entry) else { continue };
             let numbers = Numbers::decode(body).map_err(|why| Fault::Refused(format!("{}: {why}", entry.subject)))?;
             sent.extend(numbers.iter().map(|number| format!("commands.agent.{}.run.{task}", agent_id(number))));
         }
@@ -74,9 +71,9 @@ fn keys(keys: impl IntoIterator<Item = String>) -> Vec<String> {
     keys.into_iter().map(|key| kv::subject(AGENTS, &key)).collect()
 }
 
-/// The task that a key of recipients is about.
-fn task(key: &str) -> Option<&str> {
-    key.split('.').nth(1)
+/// The task that an entry of recipients is about, and its value.
+fn about(entry: &Entry) -> Option<(&str, &Bytes)> {
+    kv::key(AGENTS, &entry.subject)?.split('.').nth(1).zip(entry.body.as_ref())
 }
 
 #[cfg(test)]

@@ -5,12 +5,17 @@ use muster_core::desired;
 use muster_core::lane::Lane;
 use muster_core::names::escape;
 use muster_core::plan::Change;
-use muster_core::record::{Agent, Content, Group};
+use muster_core::record::{Agent, Content, Group, agent_id};
 use muster_core::task::Task;
 
 /// The key of a group.
 pub(super) fn group_key(name: &str) -> String {
     format!("gmeta.{}", escape(name))
+}
+
+/// The key of a recipient's record.
+pub(super) fn record_key(number: u32) -> String {
+    format!("id.{}", agent_id(number))
 }
 
 /// The key of who has a name.

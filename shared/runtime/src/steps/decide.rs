@@ -13,6 +13,7 @@ use muster_core::numbers::Numbers;
 use muster_core::plan::{Decision, Plan};
 use muster_core::record::{Agent, Reported, agent_id, agent_number};
 
+use super::changes::record_key;
 use super::members::Groups;
 use super::{Chain, Decided, Job};
 
@@ -102,16 +103,15 @@ pub(super) async fn stage(
     txn: &mut Txn,
 ) -> Result<(Page, Vec<Command>), Fault> {
     let numbers: Vec<u32> = recipients.after(after).take(size).collect();
-    let record = |number: u32| format!("id.{}", agent_id(number));
-    txn.load(numbers.iter().map(|number| record(*number))).await?;
+    txn.load(numbers.iter().map(|number| record_key(*number))).await?;
     let reported = reported(job, &numbers).await?;
     let silent = Reported::default();
     let mut decisions = Vec::with_capacity(numbers.len());
     for number in &numbers {
-        let agent: Option<Agent> = txn.get(&record(*number))?;
+        let agent: Option<Agent> = txn.get(&record_key(*number))?;
         // A record that stays as it is need not be checked: a decision not to change it is true of the moment of its
         // reading, and whoever changes it meanwhile takes what is in force now along.
-        txn.unchecked(&record(*number));
+        txn.unchecked(&record_key(*number));
         let said = reported.get(number).unwrap_or(&silent);
         decisions.push(agent.map(|agent| (decide(job, plan, &AgentView { desired: &agent, reported: said }), agent)));
     }
@@ -162,7 +162,7 @@ pub(super) async fn stage(
         page.commanded.insert(number);
         commands.push(desired::command(job.task, plan, &agent, &agent_id(number)));
         if !matches!(decision, Decision::Run) {
-            txn.put_json(&record(number), &agent)?;
+            txn.put_json(&record_key(number), &agent)?;
         }
         if txn.messages() + groups.messages() >= messages(job) {
             page.upto = Some(number);

@@ -7,12 +7,6 @@ use muster_core::plan::Plan;
 
 use super::{Chain, Job, resolve, tell};
 
-/// What the head says.
-pub(super) struct Head {
-    pub(super) count: u64,
-    pub(super) containers: Vec<u16>,
-}
-
 /// The recipients; none when the task was stopped before they were known.
 pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<Option<Numbers>, Fault> {
     let id = &job.task.id;
@@ -53,15 +47,15 @@ pub(super) async fn freeze(job: &Job<'_>, plan: &Plan, chain: &Chain) -> Result<
 }
 
 /// Adds the recipients and their head to a batch.
-pub(super) fn stage(job: &Job<'_>, recipients: &Numbers, txn: &mut Txn) -> Result<Head, Fault> {
+pub(super) fn stage(job: &Job<'_>, recipients: &Numbers, txn: &mut Txn) -> Result<(), Fault> {
     let parts = recipients.split();
-    let head = Head { count: recipients.len(), containers: parts.iter().map(|(c, _)| *c).collect() };
-    let decision = Frozen::Recipients { count: head.count, containers: head.containers.clone() };
+    let containers = parts.iter().map(|(c, _)| *c).collect();
+    let decision = Frozen::Recipients { count: recipients.len(), containers };
     txn.put_json(&key::recipients(&job.task.id), &Stored::new(job.at_delivery(), decision))?;
     for (container, part) in parts {
         txn.put(&key::container(&job.task.id, container), part.encode());
     }
-    Ok(head)
+    Ok(())
 }
 
 async fn stored(job: &Job<'_>, containers: &[u16]) -> Result<Numbers, Fault> {

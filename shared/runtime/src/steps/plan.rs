@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use muster_broker::{Fault, Txn, Write, kv};
-use muster_core::chain::{Frozen, Paged, Planned, Stored, key};
+use muster_core::chain::{Paged, Planned, Stored, key};
 use muster_core::fleet::Fleet;
 use muster_core::names::{digest, escape};
 use muster_core::numbers::Numbers;
 use muster_core::plan::{Change, Plan};
 use muster_core::problem::{Problem, Refusal};
-use muster_core::record::{Group, agent_id, agent_number};
+use muster_core::record::{Group, agent_number};
 use muster_core::target::Target;
 
 use super::chain::Fresh;
-use super::changes::group_key;
+use super::changes::{group_key, record_key};
 use super::{Chain, Job, changes, decide, freeze, reads, resolve, retry};
 
 /// A task that names at most this many agents is planned, frozen and decided in one batch.
@@ -57,8 +57,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(Planned, Chain), Fault> {
 async fn whole(job: &Job<'_>, plan: &Plan, txn: &mut Txn, chain: &mut Chain) -> Result<(), Fault> {
     // Those that are named; no look is needed.
     let recipients = resolve::resolve(job.context, job.fleet(), &plan.select).await?;
-    let head = freeze::stage(job, &recipients, txn)?;
-    chain.recipients = Some(Frozen::Recipients { count: head.count, containers: head.containers });
+    freeze::stage(job, &recipients, txn)?;
     let (page, commands) = decide::stage(job, plan, &recipients, 0, None, SMALL, txn).await?;
     chain.pages.push((0, Paged::Page(page)));
     chain.fresh = Some(Fresh { recipients, commands });
@@ -82,7 +81,7 @@ pub(super) async fn stage(job: &Job<'_>, txn: &mut Txn) -> Result<Planned, Fault
         && ids.len() <= SMALL
     {
         // What is looked at later anyway, in the same request.
-        let records = ids.iter().filter_map(|id| agent_number(id)).map(record);
+        let records = ids.iter().filter_map(|id| agent_number(id)).map(record_key);
         txn.load(records.chain(bound.reads().iter().filter_map(reads::stored_at))).await?;
     }
     let reads = reads::read(job.context, bound, txn).await?;
@@ -179,12 +178,8 @@ async fn enrolled(job: &Job<'_>, ids: &[String], txn: &mut Txn) -> Result<Number
         return resolve::enrolled_among(job.context, job.fleet(), ids).await;
     }
     let numbers: Vec<u32> = ids.iter().filter_map(|id| agent_number(id)).collect();
-    txn.load(numbers.iter().map(|number| record(*number))).await?;
-    Ok(numbers.into_iter().filter(|number| txn.bytes(&record(*number)).is_some()).collect())
-}
-
-fn record(number: u32) -> String {
-    format!("id.{}", agent_id(number))
+    txn.load(numbers.iter().map(|number| record_key(*number))).await?;
+    Ok(numbers.into_iter().filter(|number| txn.bytes(&record_key(*number)).is_some()).collect())
 }
 
 /// Whether a leaf can mean recipients of this kind.

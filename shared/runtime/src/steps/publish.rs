@@ -12,6 +12,7 @@ use muster_telemetry::metrics;
 use muster_telemetry::trace::{self, Origin};
 
 use super::Job;
+use super::changes::record_key;
 
 /// The stream of level commands: a mailbox, the newest of a lane stays.
 const COMMANDS: &str = "COMMANDS";
@@ -62,8 +63,7 @@ pub(super) async fn publish(
 /// since, its command is the one that counts, and this one's must not take its place in the mailbox.
 async fn rebuild(job: &Job<'_>, plan: &Plan, page: &Page) -> Result<Vec<Command>, Fault> {
     let bucket = job.fleet().bucket();
-    let subjects: Vec<String> =
-        page.commanded.iter().map(|n| kv::subject(bucket, &format!("id.{}", agent_id(n)))).collect();
+    let subjects: Vec<String> = page.commanded.iter().map(|n| kv::subject(bucket, &record_key(n))).collect();
     let mut records = HashMap::new();
     for entry in job.context.bus.get_many(&kv::stream(bucket), &subjects).await? {
         if let Some(body) = entry.body {
